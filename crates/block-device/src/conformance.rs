@@ -1,0 +1,1 @@
+//! The laws as tests that every disk runs. Filled in next.

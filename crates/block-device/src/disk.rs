@@ -1,0 +1,202 @@
+//! The checked newtype through which all callers go.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::sync::Arc;
+use core::fmt;
+use core::ops::ControlFlow;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use disk_types::{ByteRange, Error, ErrorKind, Extent, MAX_OFFSET, Result, ZeroEffect, ZeroMode};
+
+use crate::{BlockDevice, DiscardEffect, Durability, Geometry};
+
+/// A disk whose requests are checked once, here.
+///
+/// Cloning is cheap and gives the same disk. Requests of zero bytes succeed and do nothing, if they lie inside.
+///
+/// # Errors
+/// Every request fails with [`ErrorKind::OutOfBounds`] unless it lies inside the disk, [`ErrorKind::InvalidInput`]
+/// unless it lies on block boundaries, and [`ErrorKind::ReadOnly`] if it would change a read-only disk; nothing has
+/// happened then (law 5). Otherwise the errors are those of [`BlockDevice`].
+#[derive(Clone)]
+pub struct Disk {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    device: Box<dyn BlockDevice>,
+    geometry: Geometry,
+    flush_failed: AtomicBool,
+}
+
+impl Disk {
+    /// Wraps `device`, whose geometry is checked and remembered.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] where the geometry contradicts itself: an empty disk, a length off the block grid or
+    /// beyond [`MAX_OFFSET`], a discard granularity that is not a multiple of the block.
+    pub fn new(device: impl BlockDevice + 'static) -> Result<Self> {
+        let geometry = device.geometry();
+        let block = geometry.logical_block.bytes();
+        let wrong = |what: &'static str| Err(Error::new(ErrorKind::InvalidInput, "use the disk").because(what));
+        if geometry.len_bytes == 0 {
+            return wrong("it is empty");
+        }
+        if geometry.len_bytes > MAX_OFFSET {
+            return wrong("it is longer than the largest file offset");
+        }
+        if !geometry.logical_block.is_aligned(geometry.len_bytes) {
+            return wrong("its length is not a multiple of its block");
+        }
+        let granularity = geometry.discard.granularity_bytes;
+        if granularity == 0 || !granularity.is_multiple_of(block) {
+            return wrong("its discard granularity is not a multiple of its block");
+        }
+        Ok(Self { inner: Arc::new(Inner { device: Box::new(device), geometry, flush_failed: AtomicBool::new(false) }) })
+    }
+
+    /// Sizes and promises.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        self.inner.geometry
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.inner.geometry.len_bytes
+    }
+
+    /// The whole disk.
+    #[must_use]
+    pub fn range(&self) -> ByteRange {
+        ByteRange::whole(self.len_bytes()).expect("checked when the disk was made")
+    }
+
+    /// See [`BlockDevice::read`].
+    ///
+    /// # Errors
+    /// See [`Disk`].
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        match self.check("read", offset, buffer.len() as u64)? {
+            Some(_) => self.inner.device.read(offset, buffer),
+            None => Ok(()),
+        }
+    }
+
+    /// See [`BlockDevice::write`].
+    ///
+    /// # Errors
+    /// See [`Disk`]. With [`Durability::ForceUnitAccess`] also as [`flush`](Self::flush) after a failed flush.
+    pub fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
+        self.check_writable("write")?;
+        match self.check("write", offset, data.len() as u64)? {
+            Some(_) => self.durably(durability, || self.inner.device.write(offset, data, durability)),
+            None => Ok(()),
+        }
+    }
+
+    /// See [`BlockDevice::flush`].
+    ///
+    /// # Errors
+    /// Once a flush has failed every later one fails: what it should have made durable may be lost, and nobody who
+    /// relied on it may be told otherwise (law 2).
+    pub fn flush(&self) -> Result<()> {
+        self.durably(Durability::ForceUnitAccess, || self.inner.device.flush())
+    }
+
+    /// See [`BlockDevice::discard`]. Only the whole granules inside are given back; a range without one does nothing.
+    ///
+    /// # Errors
+    /// See [`Disk`].
+    pub fn discard(&self, offset: u64, len_bytes: u64) -> Result<()> {
+        self.check_writable("discard")?;
+        let Some(range) = self.check("discard", offset, len_bytes)? else { return Ok(()) };
+        let discard = self.inner.geometry.discard;
+        match range.align_inward(discard.granularity_bytes) {
+            Some(granules) if discard.effect != DiscardEffect::Ignored => self.inner.device.discard(granules),
+            _ => Ok(()),
+        }
+    }
+
+    /// See [`BlockDevice::write_zeroes`]. Zero bytes are reported as deallocated.
+    ///
+    /// # Errors
+    /// See [`Disk`].
+    pub fn write_zeroes(
+        &self,
+        offset: u64,
+        len_bytes: u64,
+        mode: ZeroMode,
+        durability: Durability,
+    ) -> Result<ZeroEffect> {
+        self.check_writable("zero")?;
+        match self.check("zero", offset, len_bytes)? {
+            Some(range) => self.durably(durability, || self.inner.device.write_zeroes(range, mode, durability)),
+            None => Ok(ZeroEffect::Deallocated),
+        }
+    }
+
+    /// See [`BlockDevice::extents`].
+    ///
+    /// # Errors
+    /// See [`Disk`].
+    pub fn extents(&self, offset: u64, len_bytes: u64, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {
+        match self.check("map", offset, len_bytes)? {
+            Some(range) => self.inner.device.extents(range, visit),
+            None => Ok(()),
+        }
+    }
+
+    /// See [`BlockDevice::allocated_bytes`].
+    ///
+    /// # Errors
+    /// Those of asking the host.
+    pub fn allocated_bytes(&self) -> Result<u64> {
+        self.inner.device.allocated_bytes()
+    }
+
+    fn check(&self, operation: &'static str, offset: u64, len_bytes: u64) -> Result<Option<ByteRange>> {
+        let Geometry { len_bytes: disk_bytes, logical_block, .. } = self.inner.geometry;
+        if offset.checked_add(len_bytes).is_none_or(|end| end > disk_bytes) {
+            return Err(Error::new(ErrorKind::OutOfBounds, operation)
+                .at_offset(offset)
+                .because(format!("{len_bytes} bytes from there reach beyond the disk's {disk_bytes}")));
+        }
+        if !logical_block.is_aligned(offset) || !logical_block.is_aligned(len_bytes) {
+            return Err(Error::new(ErrorKind::InvalidInput, operation)
+                .at_offset(offset)
+                .because(format!("{len_bytes} bytes from there are not whole blocks of {}", logical_block.bytes())));
+        }
+        if len_bytes == 0 { Ok(None) } else { ByteRange::at(offset, len_bytes).map(Some) }
+    }
+
+    fn check_writable(&self, operation: &'static str) -> Result<()> {
+        if self.inner.geometry.read_only { Err(Error::new(ErrorKind::ReadOnly, operation)) } else { Ok(()) }
+    }
+
+    /// Runs a request that may promise durability, and keeps law 2: a promise that once failed is never made again.
+    fn durably<T>(&self, durability: Durability, request: impl FnOnce() -> Result<T>) -> Result<T> {
+        if durability == Durability::Cached {
+            return request();
+        }
+        if self.inner.flush_failed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Io, "flush")
+                .because("an earlier flush failed, and what it should have made durable may be lost")
+                .advise("stop using the disk, and check the host's storage"));
+        }
+        let result = request();
+        // A write that is refused for lack of space lost nothing that was acknowledged.
+        if result.as_ref().is_err_and(|error| !matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::Unsupported)) {
+            self.inner.flush_failed.store(true, Ordering::Release);
+        }
+        result
+    }
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disk").field("geometry", &self.inner.geometry).finish_non_exhaustive()
+    }
+}

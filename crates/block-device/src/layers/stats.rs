@@ -1,0 +1,92 @@
+use alloc::sync::Arc;
+use core::ops::ControlFlow;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use disk_types::{ByteRange, Extent, Result, ZeroEffect, ZeroMode};
+
+use crate::{BlockDevice, Disk, Durability, Geometry};
+
+/// Counts what passes through.
+#[derive(Debug)]
+pub struct Stats {
+    disk: Disk,
+    counters: Arc<Counters>,
+}
+
+/// What has passed through a [`Stats`] layer. Every number only grows.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Counters {
+    pub reads: AtomicU64,
+    pub read_bytes: AtomicU64,
+    pub writes: AtomicU64,
+    pub written_bytes: AtomicU64,
+    pub flushes: AtomicU64,
+    pub discards: AtomicU64,
+    pub discarded_bytes: AtomicU64,
+    pub zeroings: AtomicU64,
+    pub zeroed_bytes: AtomicU64,
+    pub errors: AtomicU64,
+}
+
+impl Stats {
+    /// The same disk, counted.
+    #[must_use]
+    pub fn new(disk: Disk) -> Self {
+        Self { disk, counters: Arc::default() }
+    }
+
+    /// The counters, which stay readable when the layer has gone.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    fn count<T>(&self, requests: &AtomicU64, bytes: Option<(&AtomicU64, u64)>, result: Result<T>) -> Result<T> {
+        requests.fetch_add(1, Relaxed);
+        match (&result, bytes) {
+            (Ok(_), Some((counter, len_bytes))) => counter.fetch_add(len_bytes, Relaxed),
+            (Ok(_), None) => 0,
+            (Err(_), _) => self.counters.errors.fetch_add(1, Relaxed),
+        };
+        result
+    }
+}
+
+impl BlockDevice for Stats {
+    fn geometry(&self) -> Geometry {
+        self.disk.geometry()
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let result = self.disk.read(offset, buffer);
+        self.count(&self.counters.reads, Some((&self.counters.read_bytes, buffer.len() as u64)), result)
+    }
+
+    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
+        let result = self.disk.write(offset, data, durability);
+        self.count(&self.counters.writes, Some((&self.counters.written_bytes, data.len() as u64)), result)
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.count(&self.counters.flushes, None, self.disk.flush())
+    }
+
+    fn discard(&self, range: ByteRange) -> Result<()> {
+        let result = self.disk.discard(range.start(), range.len());
+        self.count(&self.counters.discards, Some((&self.counters.discarded_bytes, range.len())), result)
+    }
+
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
+        let result = self.disk.write_zeroes(range.start(), range.len(), mode, durability);
+        self.count(&self.counters.zeroings, Some((&self.counters.zeroed_bytes, range.len())), result)
+    }
+
+    fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {
+        self.disk.extents(range.start(), range.len(), visit)
+    }
+
+    fn allocated_bytes(&self) -> Result<u64> {
+        self.disk.allocated_bytes()
+    }
+}

@@ -1,0 +1,52 @@
+//! Disks as the rest of sparsedisk sees them.
+//!
+//! [`BlockDevice`] is what an image, a file or a model implements. Nobody calls it directly: everyone holds a [`Disk`],
+//! which has checked every request before it arrives (law 5) and remembers a failed flush (law 2). Layers are block
+//! devices around a [`Disk`], and are wrapped in a [`Disk`] again.
+//!
+//! ```text
+//!   nbd, reclaim, volume, cli
+//!        |  Disk: bounds, alignment, sticky flush failure
+//!   layers: ZeroDetect . RangeLocked . Stats . ReadOnly . Window . Faulty (tests)
+//!        |  Disk
+//!   RawImage (disk-image), MemoryDisk
+//! ```
+//!
+//! | layer | what it does | a discard then leaves |
+//! | --- | --- | --- |
+//! | [`ZeroDetect`] | a write of zeroes becomes write-zeroes, granule by granule | as beneath |
+//! | [`RangeLocked`] | overlapping requests that change data wait for each other | as beneath |
+//! | [`Stats`] | counts requests, bytes and errors | as beneath |
+//! | [`ReadOnly`] | refuses whatever changes data | [`DiscardEffect::Ignored`] |
+//! | [`Window`] | a part of a disk, such as a partition | as beneath; `Unspecified` if off the granule grid |
+//! | [`Faulty`] | fails, tears and loses on a schedule, for tests | as beneath |
+//!
+//! Every implementation runs the suite of [`conformance`] with one line: [`conformance_suite!`].
+//!
+//! The core (this contract, [`Disk`], [`Window`], [`ReadOnly`], [`ZeroDetect`]) is `no_std` with `alloc`: the Windows
+//! kernel driver checks requests with the same code. What needs locks comes with the `std` feature, on by default.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+#[cfg(feature = "std")]
+pub mod conformance;
+mod device;
+mod disk;
+mod layers;
+#[cfg(feature = "std")]
+mod memory;
+
+pub use device::{BlockDevice, Discard, DiscardEffect, Durability, Geometry};
+pub use disk::Disk;
+pub use disk_types::{
+    ByteRange, Error, ErrorKind, Extent, ExtentKind, LogicalBlock, MAX_OFFSET, Result, ZeroEffect, ZeroMode, is_zero,
+};
+#[cfg(feature = "std")]
+pub use layers::{Counters, Fault, Faulty, Operation, RangeLocked, Schedule, Stats};
+pub use layers::{ReadOnly, Window, ZeroDetect};
+#[cfg(feature = "std")]
+pub use memory::MemoryDisk;

@@ -1,0 +1,25 @@
+//! The words every room of sparsedisk shares.
+//!
+//! A byte range that cannot wrap ([`ByteRange`]), a block size that is a power of two ([`LogicalBlock`]), what a range
+//! of a file or disk is made of ([`Extent`]), how zeroes are asked for and what came of it ([`ZeroMode`],
+//! [`ZeroEffect`]), and one error ([`Error`]) so that a failure crosses every room without being translated.
+//!
+//! It knows no operating system and does no input or output. It is `no_std` with `alloc`, because the Windows kernel
+//! driver checks requests with the same types; the `std` feature (on by default) adds the conversion from
+//! [`std::io::Error`].
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+mod error;
+mod extent;
+mod range;
+mod zero;
+
+pub use error::{Error, ErrorKind, Result};
+pub use extent::{Extent, ExtentKind};
+pub use range::{ByteRange, LogicalBlock, MAX_OFFSET};
+pub use zero::{ZeroEffect, ZeroMode, is_zero};
