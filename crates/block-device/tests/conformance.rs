@@ -1,0 +1,38 @@
+//! Every disk and layer of this crate keeps the laws.
+
+use std::sync::Arc;
+
+use block_device::conformance::Fixture;
+use block_device::{ByteRange, Disk, Faulty, MemoryDisk, RangeLocked, Schedule, Stats, Window, ZeroDetect};
+
+fn memory(len_bytes: u64) -> Disk {
+    Disk::new(MemoryDisk::new(len_bytes)).unwrap()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "what the suite asks for")]
+fn fixture(disk: Disk) -> Option<Fixture> {
+    Some(Fixture { disk, keep: Box::new(()) })
+}
+
+block_device::conformance_suite!(memory_disk, |len| fixture(memory(len)));
+block_device::conformance_suite!(zero_detect, |len| fixture(Disk::new(ZeroDetect::new(memory(len))).unwrap()));
+block_device::conformance_suite!(range_locked, |len| fixture(Disk::new(RangeLocked::new(memory(len))).unwrap()));
+block_device::conformance_suite!(stats, |len| fixture(Disk::new(Stats::new(memory(len))).unwrap()));
+block_device::conformance_suite!(faulty_without_faults, |len| {
+    fixture(Disk::new(Faulty::new(memory(len), Schedule::default())).unwrap())
+});
+block_device::conformance_suite!(window_on_the_grid, |len: u64| {
+    let range = ByteRange::at(1 << 20, len).unwrap();
+    fixture(Disk::new(Window::new(memory(len + (2 << 20)), range).unwrap()).unwrap())
+});
+block_device::conformance_suite!(window_off_the_grid, |len: u64| {
+    let range = ByteRange::at(63 * 512, len).unwrap();
+    fixture(Disk::new(Window::new(memory(len + (2 << 20)), range).unwrap()).unwrap())
+});
+block_device::conformance_suite!(all_layers, |len| {
+    let locked = Disk::new(RangeLocked::new(memory(len))).unwrap();
+    let detecting = Disk::new(ZeroDetect::new(locked)).unwrap();
+    let stats = Stats::new(detecting);
+    let counters: Arc<_> = stats.counters();
+    Some(Fixture { disk: Disk::new(stats).unwrap(), keep: Box::new(counters) })
+});

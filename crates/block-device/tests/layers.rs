@@ -1,0 +1,246 @@
+//! What each layer adds to the contract.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc;
+
+use block_device::{
+    BlockDevice, ByteRange, Discard, DiscardEffect, Disk, Durability, ErrorKind, Extent, Fault, Faulty, Geometry,
+    LogicalBlock, MAX_OFFSET, MemoryDisk, Operation, RangeLocked, ReadOnly, Result, Schedule, Stats, Window,
+    ZeroDetect, ZeroEffect, ZeroMode,
+};
+use proptest::prelude::*;
+
+const MIB: u64 = 1 << 20;
+
+fn memory(len_bytes: u64) -> Disk {
+    Disk::new(MemoryDisk::new(len_bytes)).unwrap()
+}
+
+#[test]
+fn law2_a_failed_flush_stays_failed_for_everyone() {
+    let schedule = Schedule::default().then(Operation::Flush, 2, Fault::Fail(ErrorKind::Io));
+    let disk = Disk::new(Faulty::new(memory(MIB), schedule)).unwrap();
+    let other = disk.clone();
+    disk.flush().unwrap();
+    assert_eq!(disk.flush().unwrap_err().kind(), ErrorKind::Io);
+    // The device would succeed now; nobody may be told so.
+    assert_eq!(other.flush().unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(disk.write(0, &[1; 512], Durability::ForceUnitAccess).unwrap_err().kind(), ErrorKind::Io);
+    disk.write(0, &[1; 512], Durability::Cached).unwrap();
+}
+
+#[test]
+fn law9_a_forced_write_without_space_is_no_failed_flush() {
+    let disk = Disk::new(MemoryDisk::with_capacity(MIB, 4096)).unwrap();
+    disk.write(0, &[1; 4096], Durability::Cached).unwrap();
+    assert_eq!(disk.write(8192, &[1; 512], Durability::ForceUnitAccess).unwrap_err().kind(), ErrorKind::NoSpace);
+    disk.write(0, &[2; 4096], Durability::ForceUnitAccess).unwrap();
+    disk.discard(0, 4096).unwrap();
+    disk.write(8192, &[3; 512], Durability::Cached).unwrap();
+    disk.flush().unwrap();
+}
+
+#[test]
+fn law3_read_only_ignores_discards_and_refuses_every_change() {
+    let below = memory(MIB);
+    below.write(0, &[5; 4096], Durability::Cached).unwrap();
+    let disk = Disk::new(ReadOnly::new(below)).unwrap();
+    assert_eq!(disk.geometry().discard.effect, DiscardEffect::Ignored);
+    assert_eq!(disk.write(0, &[0; 512], Durability::Cached).unwrap_err().kind(), ErrorKind::ReadOnly);
+    assert_eq!(disk.discard(0, 4096).unwrap_err().kind(), ErrorKind::ReadOnly);
+    let zeroing = disk.write_zeroes(0, 4096, ZeroMode::default(), Durability::Cached);
+    assert_eq!(zeroing.unwrap_err().kind(), ErrorKind::ReadOnly);
+    disk.flush().unwrap();
+    let mut bytes = [0; 4096];
+    disk.read(0, &mut bytes).unwrap();
+    assert_eq!(bytes, [5; 4096]);
+}
+
+#[test]
+fn law3_a_window_off_the_granule_grid_promises_less() {
+    let on = Window::new(memory(2 * MIB), ByteRange::at(4096, MIB).unwrap()).unwrap();
+    let off = Window::new(memory(2 * MIB), ByteRange::at(512, MIB).unwrap()).unwrap();
+    assert_eq!(on.geometry().discard.effect, DiscardEffect::Zeroes);
+    assert_eq!(off.geometry().discard.effect, DiscardEffect::Unspecified);
+}
+
+#[test]
+fn law5_a_window_lies_inside_and_on_blocks() {
+    let refused = |range: ByteRange| Window::new(memory(MIB), range).unwrap_err().kind();
+    assert_eq!(refused(ByteRange::at(0, MIB + 512).unwrap()), ErrorKind::OutOfBounds);
+    assert_eq!(refused(ByteRange::at(MAX_OFFSET - 512, 512).unwrap()), ErrorKind::OutOfBounds);
+    assert_eq!(refused(ByteRange::at(100, 512).unwrap()), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_guest_that_writes_zeroes_allocates_nothing() {
+    let below = memory(64 * MIB);
+    let disk = Disk::new(ZeroDetect::new(below.clone())).unwrap();
+    let mut data = vec![0; 2 * 1024 * 1024];
+    disk.write(512, &data, Durability::Cached).unwrap();
+    // The two granules it only touches may be written, the whole ones may not.
+    assert!(below.allocated_bytes().unwrap() <= 2 * 4096);
+    data[100_000] = 1;
+    disk.write(8 * MIB, &data, Durability::Cached).unwrap();
+    assert!(below.allocated_bytes().unwrap() <= 3 * 4096);
+}
+
+#[test]
+fn law1_zeroes_written_over_data_free_it() {
+    let below = memory(MIB);
+    let disk = Disk::new(ZeroDetect::new(below.clone())).unwrap();
+    disk.write(0, &[1; 65536], Durability::Cached).unwrap();
+    disk.write(0, &[0; 65536], Durability::Cached).unwrap();
+    assert_eq!(below.allocated_bytes().unwrap(), 0);
+}
+
+#[test]
+fn stats_count_requests_bytes_and_errors() {
+    let faults = Schedule::default().then(Operation::Read, 2, Fault::Fail(ErrorKind::Io));
+    let stats = Stats::new(Disk::new(Faulty::new(memory(MIB), faults)).unwrap());
+    let counters = stats.counters();
+    let disk = Disk::new(stats).unwrap();
+    disk.write(0, &[1; 1024], Durability::Cached).unwrap();
+    disk.read(0, &mut [0; 512]).unwrap();
+    disk.read(0, &mut [0; 512]).unwrap_err();
+    disk.discard(0, 8192).unwrap();
+    disk.flush().unwrap();
+    assert_eq!(counters.written_bytes.load(Relaxed), 1024);
+    assert_eq!((counters.reads.load(Relaxed), counters.read_bytes.load(Relaxed)), (2, 512));
+    assert_eq!(counters.discarded_bytes.load(Relaxed), 8192);
+    assert_eq!((counters.flushes.load(Relaxed), counters.errors.load(Relaxed)), (1, 1));
+}
+
+#[test]
+fn a_torn_write_does_its_first_half_and_fails() {
+    let schedule = Schedule::default().then(Operation::Write, 1, Fault::Tear);
+    let disk = Disk::new(Faulty::new(memory(MIB), schedule)).unwrap();
+    assert_eq!(disk.write(0, &[9; 2048], Durability::Cached).unwrap_err().kind(), ErrorKind::Io);
+    let mut bytes = [0; 2048];
+    disk.read(0, &mut bytes).unwrap();
+    assert_eq!((bytes[1023], bytes[1024]), (9, 0));
+}
+
+/// A disk whose writes wait until the test lets them go, so that an order can be observed without a clock.
+struct Gate {
+    disk: Disk,
+    arrived: mpsc::SyncSender<u64>,
+    go: std::sync::Mutex<mpsc::Receiver<()>>,
+}
+
+impl BlockDevice for Gate {
+    fn geometry(&self) -> Geometry {
+        self.disk.geometry()
+    }
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.disk.read(offset, buffer)
+    }
+    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
+        self.arrived.send(offset).unwrap();
+        if offset == 0 {
+            self.go.lock().unwrap().recv().unwrap();
+        }
+        self.disk.write(offset, data, durability)
+    }
+    fn flush(&self) -> Result<()> {
+        self.disk.flush()
+    }
+    fn discard(&self, range: ByteRange) -> Result<()> {
+        self.arrived.send(u64::MAX).unwrap();
+        self.disk.discard(range.start(), range.len())
+    }
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
+        self.disk.write_zeroes(range.start(), range.len(), mode, durability)
+    }
+    fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {
+        self.disk.extents(range.start(), range.len(), visit)
+    }
+    fn allocated_bytes(&self) -> Result<u64> {
+        self.disk.allocated_bytes()
+    }
+}
+
+#[test]
+fn law4_a_discard_waits_for_the_write_it_overlaps_and_for_no_other() {
+    let (arrived, arrivals) = mpsc::sync_channel(8);
+    let (go, gate) = mpsc::channel();
+    let gated = Gate { disk: memory(MIB), arrived, go: std::sync::Mutex::new(gate) };
+    let disk = Disk::new(RangeLocked::new(Disk::new(gated).unwrap())).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| disk.write(0, &[1; 8192], Durability::Cached).unwrap());
+        assert_eq!(arrivals.recv().unwrap(), 0, "the first write is inside, and held there");
+        scope.spawn(|| disk.discard(4096, 8192).unwrap());
+        // A write elsewhere passes while the first is held, whether or not the discard is waiting already.
+        scope.spawn(|| disk.write(65536, &[2; 512], Durability::Cached).unwrap());
+        assert_eq!(arrivals.recv().unwrap(), 65536, "the discard overtook the write it overlaps");
+        go.send(()).unwrap();
+        assert_eq!(arrivals.recv().unwrap(), u64::MAX);
+    });
+    let mut bytes = [7; 4096];
+    disk.read(4096, &mut bytes).unwrap();
+    assert_eq!(bytes, [0; 4096], "the discard came after the write");
+}
+
+#[test]
+fn law5_a_disk_that_contradicts_itself_is_refused() {
+    struct Odd(Geometry);
+    impl BlockDevice for Odd {
+        fn geometry(&self) -> Geometry {
+            self.0
+        }
+        fn read(&self, _: u64, _: &mut [u8]) -> Result<()> {
+            Ok(())
+        }
+        fn write(&self, _: u64, _: &[u8], _: Durability) -> Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> Result<()> {
+            Ok(())
+        }
+        fn discard(&self, _: ByteRange) -> Result<()> {
+            Ok(())
+        }
+        fn write_zeroes(&self, _: ByteRange, _: ZeroMode, _: Durability) -> Result<ZeroEffect> {
+            Ok(ZeroEffect::Written)
+        }
+        fn extents(&self, _: ByteRange, _: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {
+            Ok(())
+        }
+        fn allocated_bytes(&self) -> Result<u64> {
+            Ok(0)
+        }
+    }
+    let good = MemoryDisk::new(MIB).geometry();
+    let discard = |granularity_bytes| Discard { granularity_bytes, effect: DiscardEffect::Zeroes };
+    let odd = [
+        Geometry { len_bytes: 0, ..good },
+        Geometry { len_bytes: MIB + 1, ..good },
+        Geometry { len_bytes: u64::MAX - 511, ..good },
+        Geometry { discard: discard(0), ..good },
+        Geometry { discard: discard(513), ..good },
+        Geometry { logical_block: LogicalBlock::new(65536).unwrap(), ..good },
+    ];
+    assert!(Disk::new(Odd(good)).is_ok());
+    for geometry in odd {
+        assert_eq!(Disk::new(Odd(geometry)).unwrap_err().kind(), ErrorKind::InvalidInput, "{geometry:?}");
+    }
+}
+
+/// Anything, and often something near the disk and its blocks.
+fn offsets() -> impl Strategy<Value = u64> {
+    prop_oneof![any::<u64>(), 0..2 * MIB, (0..4096u64).prop_map(|block| block * 512), MAX_OFFSET - 4096..MAX_OFFSET]
+}
+
+proptest! {
+    #[test]
+    fn law5_any_offset_and_length_is_done_or_refused(offset in offsets(), len_bytes in offsets()) {
+        let disk = memory(MIB);
+        let inside = offset.checked_add(len_bytes).is_some_and(|end| end <= MIB);
+        let aligned = offset.is_multiple_of(512) && len_bytes.is_multiple_of(512);
+        prop_assert_eq!(disk.discard(offset, len_bytes).is_ok(), inside && aligned);
+        let mode = ZeroMode { may_unmap: true, fast_only: false };
+        prop_assert_eq!(disk.write_zeroes(offset, len_bytes, mode, Durability::Cached).is_ok(), inside && aligned);
+        prop_assert_eq!(disk.extents(offset, len_bytes, &mut |_| ControlFlow::Continue(())).is_ok(), inside && aligned);
+    }
+}
