@@ -1,0 +1,1 @@
+//! Formats a FAT volume. To be written.

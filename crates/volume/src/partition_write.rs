@@ -1,0 +1,1 @@
+//! Writes a partition table. To be written.
