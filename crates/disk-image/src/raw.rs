@@ -1,0 +1,92 @@
+//! The raw format: the disk's bytes are the file's bytes.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use block_device::{
+    BlockDevice, ByteRange, Discard, DiscardEffect, Durability, Extent, Geometry, LogicalBlock, Result, ZeroEffect,
+    ZeroMode,
+};
+use sparse_file::{Access, SparseFile};
+
+pub(crate) const LOGICAL_BLOCK: LogicalBlock = LogicalBlock::B512;
+
+/// A raw image. Offsets on the disk are offsets in the file.
+#[derive(Debug)]
+pub struct RawImage {
+    file: Arc<SparseFile>,
+    geometry: Geometry,
+}
+
+impl RawImage {
+    /// The file as a disk.
+    ///
+    /// # Errors
+    /// Those of asking the file system what it can do.
+    pub fn new(file: Arc<SparseFile>) -> Result<Self> {
+        let can_punch = file.support()?.punch;
+        let granularity = file.granularity_bytes().next_multiple_of(LOGICAL_BLOCK.bytes());
+        let discard = if can_punch {
+            Discard { granularity_bytes: granularity, effect: DiscardEffect::Zeroes }
+        } else {
+            Discard { granularity_bytes: LOGICAL_BLOCK.bytes(), effect: DiscardEffect::Ignored }
+        };
+        let geometry = Geometry {
+            len_bytes: file.len_bytes(),
+            logical_block: LOGICAL_BLOCK,
+            physical_block: LogicalBlock::B4096,
+            discard,
+            read_only: file.access() != Access::ReadWrite,
+        };
+        Ok(Self { file, geometry })
+    }
+
+    fn make_durable(&self, durability: Durability) -> Result<()> {
+        match durability {
+            Durability::Cached => Ok(()),
+            Durability::ForceUnitAccess => self.file.sync(),
+        }
+    }
+}
+
+impl BlockDevice for RawImage {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.file.read_at(offset, buffer)
+    }
+
+    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
+        self.file.write_at(offset, data)?;
+        self.make_durable(durability)
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.file.sync()
+    }
+
+    fn discard(&self, range: ByteRange) -> Result<()> {
+        self.file.punch(range)
+    }
+
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
+        let effect = self.file.zero(range, mode)?;
+        self.make_durable(durability)?;
+        Ok(effect)
+    }
+
+    fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {
+        for extent in self.file.extents(range) {
+            if visit(extent?).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn allocated_bytes(&self) -> Result<u64> {
+        self.file.allocated_bytes()
+    }
+}
