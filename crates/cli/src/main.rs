@@ -1,2 +1,48 @@
-//! To be written.
-fn main() {}
+//! The command: arguments in, one call of a library, a page of text or a JSON object out.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `verb/*.rs` | one verb each: its arguments, its call, its printing |
+//! | [`arguments`] | the command line as a whole, and what happens when it is wrong |
+//! | [`context`] | how an answer is told: text or JSON, quiet or not |
+//! | [`failure`], [`exit`] | how an error is told, and the one table of exit codes (law 8) |
+//! | [`size`], [`table`], [`picture`], [`progress`] | sizes, columns, maps and bars |
+//! | [`interrupt`] | SIGINT and SIGTERM |
+//!
+//! Standard output carries the answer, standard error everything else. No operating system is named here: what differs
+//! lies in the libraries.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod context;
+mod exit;
+mod failure;
+mod interrupt;
+mod picture;
+mod progress;
+mod size;
+mod table;
+mod verb;
+
+use std::process::ExitCode;
+
+use arguments::Arguments;
+use context::Context;
+
+fn main() -> ExitCode {
+    let Arguments { global, verb } = match arguments::parse() {
+        Ok(arguments) => arguments,
+        Err(code) => return ExitCode::from(code),
+    };
+    let context = Context::new(global);
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(context.log_level())
+        .with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never)
+        .init();
+    let outcome = interrupt::listen().map_err(Into::into).and_then(|()| verb.run(&context));
+    match outcome {
+        Ok(()) => ExitCode::from(exit::DONE),
+        Err(failure) => ExitCode::from(failure.tell(context.json())),
+    }
+}

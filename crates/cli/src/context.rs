@@ -1,0 +1,101 @@
+//! What every verb is given: how its answer is to be told.
+
+use std::io::{self, BufWriter, Write};
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// The version of every JSON object this program prints. A field may be added under the same number; none changes its
+/// meaning or goes.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// The options of every verb.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Global {
+    /// Answer with one JSON object on standard output, errors included
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print only what was asked for: no progress, no report of what was done
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Tell more: longer lists, and a log on standard error (-vv for debugging)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+/// How the answer is to be told.
+pub(crate) struct Context {
+    global: Global,
+}
+
+#[derive(Serialize)]
+struct Document<T: Serialize> {
+    schema: u32,
+    #[serde(flatten)]
+    body: T,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global) -> Self {
+        Self { global }
+    }
+
+    pub(crate) fn json(&self) -> bool {
+        self.global.json
+    }
+
+    pub(crate) fn quiet(&self) -> bool {
+        self.global.quiet
+    }
+
+    pub(crate) fn verbose(&self) -> bool {
+        self.global.verbose > 0
+    }
+
+    /// The most that the log shows.
+    pub(crate) fn log_level(&self) -> tracing::level_filters::LevelFilter {
+        use tracing::level_filters::LevelFilter;
+        match self.global.verbose {
+            0 if self.global.quiet => LevelFilter::ERROR,
+            0 => LevelFilter::WARN,
+            1 => LevelFilter::INFO,
+            2 => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
+        }
+    }
+
+    /// Answers a question: `body` as JSON, or `page` for a person, `-q` or not.
+    pub(crate) fn answer(
+        &self,
+        body: &impl Serialize,
+        page: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        if self.json() { self.write_json(body) } else { self.write_page(page) }
+    }
+
+    /// Reports something done: `body` as JSON, or `page` for a person unless `-q`.
+    pub(crate) fn report(
+        &self,
+        body: &impl Serialize,
+        page: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        if !self.json() && self.quiet() { Ok(()) } else { self.answer(body, page) }
+    }
+
+    fn write_json(&self, body: &impl Serialize) -> Result<(), Failure> {
+        let mut out = BufWriter::new(io::stdout().lock());
+        serde_json::to_writer(&mut out, &Document { schema: SCHEMA, body }).map_err(io::Error::from)?;
+        out.write_all(b"\n")?;
+        Ok(out.flush()?)
+    }
+
+    /// Prints for a person, in large pieces: a list of extents is long. Colours are taken out unless standard output is
+    /// a terminal that wants them (NO_COLOR).
+    pub(crate) fn write_page(&self, page: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+        let mut out = BufWriter::with_capacity(64 << 10, anstream::stdout().lock());
+        page(&mut out)?;
+        Ok(out.flush()?)
+    }
+}

@@ -1,0 +1,49 @@
+//! SIGINT and SIGTERM: the first asks, the second ends.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use disk_types::{Error, ErrorKind, Result};
+
+use crate::exit;
+
+static ASKED: AtomicBool = AtomicBool::new(false);
+static ON_ASK: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
+
+/// Starts listening. The first signal sets a flag that long work looks at; the second ends the program at once, which
+/// no image minds: whatever is half done is a punch or a copy that can be done again.
+pub(crate) fn listen() -> Result<()> {
+    let handler = || {
+        if ASKED.swap(true, Ordering::SeqCst) {
+            std::process::exit(exit::KILLED);
+        }
+        let action = ON_ASK.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(action) = action {
+            action();
+        }
+    };
+    ctrlc::set_handler(handler).map_err(|error| Error::new(ErrorKind::Io, "listen for signals").caused_by(error))
+}
+
+/// Runs `action` once, on the signal's thread, when the user asks to stop; at once if that has happened.
+pub(crate) fn on_ask(action: impl FnOnce() + Send + 'static) {
+    let mut place = ON_ASK.lock().unwrap_or_else(PoisonError::into_inner);
+    if ASKED.load(Ordering::SeqCst) {
+        drop(place);
+        action();
+    } else {
+        *place = Some(Box::new(action));
+    }
+}
+
+/// Succeeds until the user has asked to stop.
+///
+/// # Errors
+/// [`ErrorKind::Interrupted`].
+pub(crate) fn check() -> Result<()> {
+    if ASKED.load(Ordering::SeqCst) {
+        Err(Error::new(ErrorKind::Interrupted, "go on").because("interrupted by a signal"))
+    } else {
+        Ok(())
+    }
+}
