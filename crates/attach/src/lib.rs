@@ -1,1 +1,141 @@
-//! To be written.
+//! A disk image becomes a block device of this machine, and back.
+//!
+//! [`attach`] gives an image a device and, if asked, mounts the file system in it; [`detach`] takes both away again,
+//! whichever of the three names it is given: image, device or directory. [`list`] shows what is attached, [`find`]
+//! tells whether one image is, and [`trim_mounted`] gives space back through the mounted file system, which is the
+//! only safe way while it is mounted (law 4). Who comes in: the command line. Who goes out: the operating system.
+//!
+//! ```text
+//! lib.rs             what the caller sees; no operating system
+//! sys/linux.rs       attach, detach, list, find, trim in words
+//!   loop_device.rs     one loop device: bind, recognise, release
+//!   partitions.rs      the partitions of a loop device, and their nodes in /dev
+//!   mounts.rs          /proc/self/mountinfo, mount(2), umount(2)
+//!   file_system.rs     which file system a device holds, by its signature
+//!   target.rs          what the argument of `detach` names
+//!   holders.rs         which processes stand in the way
+//!   ioctl.rs           the five ioctls: all the `unsafe` of this crate
+//! sys/windows.rs     the same functions; the driver comes later
+//! ```
+//!
+//! What is guaranteed on Linux:
+//!
+//! * The caller's lock lives as long as the device (law 7). The loop driver keeps the open file description it is
+//!   given, and a `flock` belongs to that description: the caller may close its [`File`] right after [`attach`].
+//! * An attach that fails leaves nothing behind: no device, no mount.
+//! * Nothing is lost by a detach: unmounted first, then flushed through the device into the image (the loop driver
+//!   turns a flush into an fsync of the image), then released; a flush that fails keeps the device.
+//! * Only devices that this crate made are detached. They carry the reference name `sparsedisk:<file name>`
+//!   (`lo_file_name`; `losetup -l` still shows the image's path, which comes from sysfs).
+//!
+//! Why own ioctls: `loopdev-3` 0.5 (MIT, kept by the Stratis project) binds in two steps (`LOOP_SET_FD`, then
+//! `LOOP_SET_STATUS64`), between which an unmarked, buffered device is visible; it reads no status, so that nobody
+//! could tell whose a device is; and it runs bindgen, hence libclang, in every build. The layouts and numbers come
+//! from `linux-raw-sys`, the calls from `rustix`.
+#![deny(unsafe_code)]
+
+mod sys;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use disk_types::{ByteRange, Result};
+
+/// How an image is to be attached.
+#[derive(Clone, Debug, Default)]
+pub struct AttachOptions {
+    /// The device takes no writes. Needed when the file was opened for reading only.
+    pub read_only: bool,
+    /// The existing, empty directory where the image's file system is mounted: the first one the kernel can mount, in
+    /// the order of the partitions. Without it nothing is mounted.
+    pub mount_at: Option<PathBuf>,
+    /// The partitions that the caller found in the image. They are handed to the kernel only where it found none
+    /// itself, as kernels without partition support do; an empty list is always allowed.
+    pub partitions: Vec<KnownPartition>,
+}
+
+/// A partition of the image, as its partition table describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownPartition {
+    /// Its number, from 1, which becomes part of the device's name: `/dev/loop0p1`.
+    pub number: u32,
+    /// Where it lies in the image, in bytes, aligned to 512.
+    pub range: ByteRange,
+}
+
+/// An image that has a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The image file, by its absolute path. A deleted image keeps the last path it had, and a note says so.
+    pub image: PathBuf,
+    /// The device: `/dev/loop3`.
+    pub device: PathBuf,
+    /// Every directory where the device or one of its partitions is mounted, oldest first. From [`detach`]: where it
+    /// was mounted.
+    pub mounted_at: Vec<PathBuf>,
+    /// The device takes no writes.
+    pub read_only: bool,
+    /// [`attach`] made it. Only such devices can be detached here. `false` also where this user may not ask.
+    pub ours: bool,
+    /// What is not as good as it could be, or what else there is to know; one sentence each, for people.
+    pub notes: Vec<String>,
+}
+
+/// Gives the image a device and, with [`AttachOptions::mount_at`], mounts the file system in it.
+///
+/// `file` is `image`, open and locked by the caller: shared for a read-only device, exclusive otherwise. The device
+/// keeps the lock until it is detached; the caller may drop `file` afterwards, but must not unlock it.
+///
+/// The device has 512-byte sectors unless the image was made for larger ones, uses direct I/O where the file system
+/// beneath the image can, and passes discards on as holes. A file system is mounted with `discard`, `nosuid` and
+/// `nodev`: an image is a foreign disk.
+///
+/// # Errors
+/// `PermissionDenied` without the right to make devices; `Unsupported` where there is no loop driver or the kernel
+/// cannot mount what is in the image; `InUse` if the image has a device already or the directory is a mount point;
+/// `Refused` if the directory is not empty; `NotFound` if it is missing; `ReadOnly` if `file` cannot be written and a
+/// writable device is asked for. Whatever the error, no device and no mount stays behind.
+pub fn attach(image: &Path, file: &File, options: &AttachOptions) -> Result<Attached> {
+    sys::attach(image, file, options)
+}
+
+/// Unmounts and releases an attached image, named by its file, its device (or a partition of it) or a directory where
+/// it is mounted. Returns what it was.
+///
+/// Everything written is in the image afterwards, on stable storage, and the image's lock is gone.
+///
+/// # Errors
+/// `Refused` if `target` is nothing that [`attach`] made, with the command that is right for it; `InUse` if a process
+/// still uses the file system or the device, naming it where `/proc` tells; `Io` if the image cannot be flushed, and
+/// then the device stays.
+pub fn detach(target: &Path) -> Result<Attached> {
+    sys::detach(target)
+}
+
+/// Every image that [`attach`] attached, in the order of the devices.
+///
+/// # Errors
+/// `PermissionDenied` if there are devices and this user may not ask whose they are.
+pub fn list() -> Result<Vec<Attached>> {
+    sys::list()
+}
+
+/// The device of `image`, by whomever it was made ([`Attached::ours`]). The file is compared by identity, not by name.
+///
+/// Works without privileges too, then by the paths that the system shows.
+///
+/// # Errors
+/// `NotFound` if there is no such file.
+pub fn find(image: &Path) -> Result<Option<Attached>> {
+    sys::find(image)
+}
+
+/// Asks each file system mounted from `attached` to discard what it does not use (FITRIM), and returns the bytes that
+/// they say they discarded. A file system mounted in several places is asked once.
+///
+/// # Errors
+/// `Refused` if nothing of it is mounted; `Unsupported` if a file system or the device knows no discard;
+/// `PermissionDenied` without privileges.
+pub fn trim_mounted(attached: &Attached) -> Result<u64> {
+    sys::trim_mounted(attached)
+}

@@ -1,0 +1,11 @@
+//! The platform seam: both halves have the same functions, in the same order.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "windows")]
+mod windows;
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{attach, detach, find, list, trim_mounted};
+#[cfg(target_os = "windows")]
+pub(crate) use windows::{attach, detach, find, list, trim_mounted};

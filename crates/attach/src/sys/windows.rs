@@ -1,0 +1,34 @@
+//! Windows: nothing yet. The kernel driver that makes drives of images comes with its own issue.
+
+use std::fs::File;
+use std::path::Path;
+
+use disk_types::{Error, ErrorKind, Result};
+
+use crate::{AttachOptions, Attached};
+
+pub(crate) fn attach(image: &Path, _file: &File, _options: &AttachOptions) -> Result<Attached> {
+    Err(no_driver("attach").at_path(image.display()))
+}
+
+pub(crate) fn detach(target: &Path) -> Result<Attached> {
+    Err(no_driver("detach").at_path(target.display()))
+}
+
+pub(crate) fn list() -> Result<Vec<Attached>> {
+    Err(no_driver("list attached images"))
+}
+
+pub(crate) fn find(image: &Path) -> Result<Option<Attached>> {
+    Err(no_driver("find the drive of").at_path(image.display()))
+}
+
+pub(crate) fn trim_mounted(attached: &Attached) -> Result<u64> {
+    Err(no_driver("trim through its drive").at_path(attached.image.display()))
+}
+
+fn no_driver(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Unsupported, operation)
+        .because("on Windows there is no sparsedisk driver yet")
+        .advise("use `sparsedisk serve` and connect to it over NBD")
+}
