@@ -1,1 +1,49 @@
-//! To be written.
+//! Holes in files, on each system.
+//!
+//! [`SparseFile`] is a file whose untouched parts occupy nothing: it is created, locked, read, written, mapped, and its
+//! parts are given back. This is the only crate that asks the operating system about holes.
+//!
+//! ```text
+//!   disk-image (raw)      cli (info, map, punch, sparse, copy)
+//!            \              /
+//!             v            v
+//!   SparseFile . Extents . Ledger . Support . SoleOpener . copy
+//!                     |
+//!             sys: one seam, the same names and signatures on each system
+//!            /                                   \
+//!   sys/linux   fallocate, SEEK_DATA,     sys/windows   FSCTL_* through
+//!               FIEMAP, flock, leases                   DeviceIoControl
+//! ```
+//!
+//! | asked for | Linux | Windows |
+//! | --- | --- | --- |
+//! | [`extents`](SparseFile::extents) | `FIEMAP`, every zero confirmed by `SEEK_DATA`; else `SEEK_DATA` alone | `FSCTL_QUERY_ALLOCATED_RANGES` |
+//! | [`punch`](SparseFile::punch) | `FALLOC_FL_PUNCH_HOLE` | `FSCTL_SET_ZERO_DATA` on a sparse file |
+//! | [`zero`](SparseFile::zero), kept allocated | `FALLOC_FL_ZERO_RANGE`, else zeroes written | zeroes written |
+//! | [`set_sparse`](SparseFile::set_sparse) | clearing allocates every hole; there is no mark | `FSCTL_SET_SPARSE` |
+//! | [`allocated_bytes`](SparseFile::allocated_bytes) | `st_blocks` | `GetCompressedFileSize` |
+//! | the lock | `flock` on the open file description | the share mode |
+//!
+//! # What is guaranteed
+//! A file opened for writing is locked, and a second opener learns who has it (law 7). A part that the map calls a hole
+//! or unwritten reads as zeroes (law 1). The map covers what was asked for exactly, and every figure is the file
+//! system's own (law 6). No request beyond the length reaches the system, and none makes the file longer (law 5). What
+//! would harm the file, or an encrypted, compressed or special file, is refused with the reason (law 10).
+#![deny(unsafe_code)]
+
+mod extents;
+mod file;
+mod holder;
+mod ledger;
+mod space;
+mod support;
+mod sys;
+
+pub use disk_types::{
+    ByteRange, Error, ErrorKind, Extent, ExtentKind, MAX_OFFSET, Result, ZeroEffect, ZeroMode, is_zero,
+};
+pub use extents::Extents;
+pub use file::{Access, Allocation, SparseFile};
+pub use holder::{Hold, Holder, SoleOpener};
+pub use ledger::Ledger;
+pub use support::{Ability, MapKind, Support};

@@ -1,0 +1,326 @@
+//! The file itself: making, opening, reading, writing.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::holder::in_use;
+use crate::{ByteRange, Error, ErrorKind, MAX_OFFSET, Result, Support, sys};
+
+/// The unit in which an image is sized, in bytes.
+const SECTOR_BYTES: u64 = 512;
+
+/// How a file is opened, and whom that keeps out (law 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// For reading, without a lock: others may write meanwhile.
+    Inspect,
+    /// For reading, with a shared lock: nobody opens it for writing meanwhile.
+    ReadOnly,
+    /// For reading and writing, with an exclusive lock.
+    ReadWrite,
+}
+
+/// Whether a new file occupies its space from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Allocation {
+    /// Only what is written occupies space.
+    #[default]
+    Sparse,
+    /// All of it is allocated at once, and reads as zeroes.
+    Dense,
+}
+
+/// A file with holes, open and locked.
+///
+/// Any number of threads may use it at once; the system orders what overlaps. The lock belongs to the open file and is
+/// given up when the last copy of it is closed: a loop device that was given [`as_file`](Self::as_file) keeps it.
+#[derive(Debug)]
+pub struct SparseFile {
+    file: File,
+    path: PathBuf,
+    access: Access,
+    len_bytes: u64,
+    granularity_bytes: OnceLock<u64>,
+    pub(crate) lacks: Lacks,
+}
+
+/// What the file system was found to lack. Once found it is not asked again.
+#[derive(Debug, Default)]
+pub(crate) struct Lacks {
+    pub(crate) punch: AtomicBool,
+    pub(crate) zero_range: AtomicBool,
+    pub(crate) durable_write: AtomicBool,
+}
+
+impl SparseFile {
+    /// Makes a file of `len_bytes`, all of it reading as zeroes, open for reading and writing and locked.
+    ///
+    /// The last sector is written once: on NTFS that moves the valid data length to the end, without which later writes
+    /// allocate the gaps before them ("Corrections" in DESIGN.md); everywhere it proves that the end can be stored.
+    /// When this returns, the file and its name are on disk. When it fails, what it made is gone again, and a file that
+    /// was there before is untouched.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`] for anything of that name, a dangling link included; [`ErrorKind::NotFound`] where
+    /// the directory is missing; [`ErrorKind::InvalidInput`] for a length of zero or off the 512-byte grid;
+    /// [`ErrorKind::TooLarge`] above what the file system, this process or a signed 64-bit number can hold;
+    /// [`ErrorKind::NoSpace`] where a dense file does not fit; [`ErrorKind::Refused`] where the directory makes new files
+    /// encrypted or compressed.
+    pub fn create(path: &Path, len_bytes: u64, allocation: Allocation) -> Result<Self> {
+        const CREATE: &str = "create";
+        let refuse = |kind, why: &'static str| Err(Error::new(kind, CREATE).at_path(path.display()).because(why));
+        if len_bytes == 0 {
+            return refuse(ErrorKind::InvalidInput, "a size of zero bytes");
+        }
+        if len_bytes > MAX_OFFSET {
+            return refuse(ErrorKind::TooLarge, "the size does not fit a signed 64-bit number");
+        }
+        if !len_bytes.is_multiple_of(SECTOR_BYTES) {
+            return refuse(ErrorKind::InvalidInput, "the size is not a multiple of 512 bytes");
+        }
+        let file = sys::create(path)?;
+        let made = Self::assemble(file, path, Access::ReadWrite, len_bytes);
+        match made.prepare(allocation) {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                sys::remove_created(path, &made.file);
+                Err(error.at_path(path.display()))
+            }
+        }
+    }
+
+    /// Opens an existing file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], also for a link that leads nowhere; [`ErrorKind::Refused`] for a directory, device, FIFO or
+    /// socket, and for writing to a file that is immutable, append-only, encrypted or compressed (law 10);
+    /// [`ErrorKind::ReadOnly`] and [`ErrorKind::PermissionDenied`]; [`ErrorKind::InUse`], naming the holder (law 7).
+    pub fn open(path: &Path, access: Access) -> Result<Self> {
+        let operation = access.operation();
+        let file = sys::open(path, access)?;
+        let os = |error| Error::from_io(operation, error).at_path(path.display());
+        if access != Access::Inspect && !sys::lock(&file, access == Access::ReadWrite).map_err(os)? {
+            return Err(in_use(operation, sys::holder(&file)).at_path(path.display()));
+        }
+        let len_bytes = sys::len_bytes(&file).map_err(os)?;
+        Ok(Self::assemble(file, path, access, len_bytes))
+    }
+
+    fn assemble(file: File, path: &Path, access: Access, len_bytes: u64) -> Self {
+        let (granularity_bytes, lacks) = (OnceLock::new(), Lacks::default());
+        Self { file, path: path.to_owned(), access, len_bytes, granularity_bytes, lacks }
+    }
+
+    fn prepare(&self, allocation: Allocation) -> Result<()> {
+        const CREATE: &str = "create";
+        let os = |error| Error::from_io(CREATE, error);
+        if !sys::lock(&self.file, true).map_err(os)? {
+            return Err(in_use(CREATE, sys::holder(&self.file)));
+        }
+        sys::set_len(&self.file, self.len_bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => Error::new(ErrorKind::TooLarge, CREATE)
+                .because(format!("a file here holds at most {} bytes", sys::max_file_bytes(&self.file)))
+                .advise("choose a smaller size, or another file system"),
+            _ => os(error),
+        })?;
+        if allocation == Allocation::Dense {
+            self.fill_densely()?;
+        }
+        let last = self.len_bytes - SECTOR_BYTES;
+        self.write_at(last, &[0; SECTOR_BYTES as usize])?;
+        sys::sync(&self.file).map_err(os)?;
+        sys::sync_directory_of(&self.path).map_err(os)
+    }
+
+    /// Allocates all of a file that nobody else can be writing to.
+    fn fill_densely(&self) -> Result<()> {
+        let Some(whole) = ByteRange::whole(self.len_bytes) else { return Ok(()) };
+        // Asked first, because filling the host to the brim before failing would hurt everyone on it.
+        if let Ok(free) = sys::free_bytes(&self.file)
+            && free < self.len_bytes
+        {
+            return Err(Error::new(ErrorKind::NoSpace, "create")
+                .because(format!("it needs {} bytes and the host has {free} free", self.len_bytes))
+                .advise("make it sparse, or free space first"));
+        }
+        match self.allocate(whole) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => self.write_zeroes(whole),
+            done => done,
+        }
+    }
+
+    /// Where it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How it was opened.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Its length in bytes when it was opened. Nothing here changes it.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    /// The open file, for those who hand it to the system. Its position means nothing.
+    #[must_use]
+    pub fn as_file(&self) -> &File {
+        &self.file
+    }
+
+    /// Fills `buffer` from `offset`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfBounds`] beyond the length; [`ErrorKind::Changed`] where the file has become shorter since it was
+    /// opened.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let Some(range) = self.request("read", offset, buffer.len())? else { return Ok(()) };
+        let mut done = 0;
+        while done < buffer.len() {
+            let at = range.start() + done as u64;
+            match sys::read_at(&self.file, at, &mut buffer[done..]) {
+                Ok(0) => return Err(self.changed("read", at)),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed("read", error).at_offset(at)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `data` at `offset`, inside the file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfBounds`] beyond the length, with nothing written; [`ErrorKind::Changed`] where the file has become
+    /// shorter since it was opened; [`ErrorKind::NoSpace`] with the offset at which the host was full (law 9): what was
+    /// written before stays.
+    pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.write_with(offset, data, sys::write_at)
+    }
+
+    /// Writes all of `data` at `offset`, and returns once it would survive a power cut.
+    ///
+    /// # Errors
+    /// As [`write_at`](Self::write_at) and [`sync`](Self::sync).
+    pub fn write_at_durable(&self, offset: u64, data: &[u8]) -> Result<()> {
+        if !self.lacks.durable_write.load(Relaxed) {
+            match self.write_with(offset, data, sys::write_at_durable) {
+                Err(error) if error.kind() == ErrorKind::Unsupported => self.lacks.durable_write.store(true, Relaxed),
+                done => return done,
+            }
+        }
+        self.write_at(offset, data)?;
+        self.sync()
+    }
+
+    fn write_with(
+        &self,
+        offset: u64,
+        data: &[u8],
+        write: impl Fn(&File, u64, &[u8]) -> io::Result<usize>,
+    ) -> Result<()> {
+        let Some(range) = self.request("write", offset, data.len())? else { return Ok(()) };
+        self.check_writable("write", range)?;
+        let mut done = 0;
+        while done < data.len() {
+            let at = offset + done as u64;
+            match write(&self.file, at, &data[done..]) {
+                Ok(0) => return Err(self.failed("write", io::ErrorKind::WriteZero.into()).at_offset(at)),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed("write", error).at_offset(at)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes durable every write that returned before this call: the data, and what is needed to find it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] or [`ErrorKind::NoSpace`]. Some of those writes may then be lost, and a second call that succeeds
+    /// proves nothing about them (law 2).
+    pub fn sync(&self) -> Result<()> {
+        sys::sync(&self.file).map_err(|error| self.failed("flush", error))
+    }
+
+    /// The unit in which space is given back, in bytes, as found by trying. Found once, at the first call.
+    #[must_use]
+    pub fn granularity_bytes(&self) -> u64 {
+        *self.granularity_bytes.get_or_init(|| sys::granularity_bytes(&self.file))
+    }
+
+    /// What the file system can do, found by trying. The file is not changed.
+    ///
+    /// # Errors
+    /// Those of asking the system.
+    pub fn support(&self) -> Result<Support> {
+        sys::support(&self.file, self.access).map_err(|error| self.failed("probe", error))
+    }
+
+    /// The range of a request; `None` where it is empty.
+    fn request(&self, operation: &'static str, offset: u64, len: usize) -> Result<Option<ByteRange>> {
+        if len == 0 && offset <= self.len_bytes {
+            return Ok(None);
+        }
+        match ByteRange::at(offset, (len as u64).max(1)) {
+            Ok(range) => self.check_bounds(operation, range).map(|()| Some(range)),
+            Err(_) => Err(self.out_of_bounds(operation, offset)),
+        }
+    }
+
+    pub(crate) fn check_bounds(&self, operation: &'static str, range: ByteRange) -> Result<()> {
+        if range.end() <= self.len_bytes { Ok(()) } else { Err(self.out_of_bounds(operation, range.start())) }
+    }
+
+    /// Checks that `range` may be changed: the file is open for writing, and still as long as it was. Without the second
+    /// check a write would quietly lengthen a file that was truncated, with a hole where its data had been.
+    pub(crate) fn check_writable(&self, operation: &'static str, range: ByteRange) -> Result<()> {
+        self.check_bounds(operation, range)?;
+        if self.access != Access::ReadWrite {
+            return Err(Error::new(ErrorKind::ReadOnly, operation)
+                .at_path(self.path.display())
+                .because("it was opened for reading"));
+        }
+        let len_bytes = sys::len_bytes(&self.file).map_err(|error| self.failed(operation, error))?;
+        if range.end() <= len_bytes { Ok(()) } else { Err(self.changed(operation, range.start())) }
+    }
+
+    fn out_of_bounds(&self, operation: &'static str, offset: u64) -> Error {
+        Error::new(ErrorKind::OutOfBounds, operation)
+            .at_path(self.path.display())
+            .at_offset(offset)
+            .because(format!("the file has {} bytes", self.len_bytes))
+    }
+
+    pub(crate) fn changed(&self, operation: &'static str, offset: u64) -> Error {
+        Error::new(ErrorKind::Changed, operation)
+            .at_path(self.path.display())
+            .at_offset(offset)
+            .because(format!("it had {} bytes when it was opened and is shorter now", self.len_bytes))
+            .advise("find out who truncated it; close it before it is used again")
+    }
+
+    /// An error of the system, about this file.
+    pub(crate) fn failed(&self, operation: &'static str, error: io::Error) -> Error {
+        Error::from_io(operation, error).at_path(self.path.display())
+    }
+}
+
+impl Access {
+    pub(crate) const fn operation(self) -> &'static str {
+        match self {
+            Self::Inspect => "open",
+            Self::ReadOnly => "open for reading",
+            Self::ReadWrite => "open for writing",
+        }
+    }
+}

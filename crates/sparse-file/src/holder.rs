@@ -1,0 +1,111 @@
+//! Who else has a file, and being the only one who has it (laws 4 and 7).
+
+use std::fmt;
+
+use crate::{Error, ErrorKind, Result, SparseFile, sys};
+
+/// Somebody who has a file locked or open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The process, where it is one.
+    pub pid: Option<u32>,
+    /// The program's name, or the device's path.
+    pub name: String,
+    /// How it is held.
+    pub how: Hold,
+}
+
+/// How somebody has a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hold {
+    /// By a lock that keeps us out.
+    Lock,
+    /// Open, without a lock of ours.
+    Open,
+    /// As the backing of a block device.
+    Device,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid} ({})", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// The certainty that nobody else has the file open, for as long as this lives.
+///
+/// On Linux it is a write lease (`fcntl(2)`, `F_SETLEASE`). While it is held there is no other open file description for
+/// the file on this machine, in any process, whether it knows of our locks or not; memory mappings and loop devices
+/// count as open. Somebody who opens the file waits inside `open(2)` until this is dropped, and [`is_alone`] turns
+/// false: stop and drop it. Whoever holds on gets no more than `/proc/sys/fs/lease-break-time` (45 seconds unless
+/// changed): then the kernel lets the newcomer in. An opener with `O_NONBLOCK` is turned away at once, and turns
+/// [`is_alone`] false too.
+///
+/// Where the file system has no leases, or the file belongs to another user, the system was searched for holders
+/// once, when this was made, and [`is_enforced`](Self::is_enforced) is false: a newcomer is neither seen nor held back.
+///
+/// [`is_alone`]: Self::is_alone
+#[derive(Debug)]
+pub struct SoleOpener<'a> {
+    lease: Option<sys::Lease<'a>>,
+}
+
+impl SoleOpener<'_> {
+    /// Whether nobody waits to open the file. Once false it stays false.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.lease.as_ref().is_none_or(sys::Lease::is_unbroken)
+    }
+
+    /// Whether the system keeps newcomers waiting. False where only a search was possible.
+    #[must_use]
+    pub fn is_enforced(&self) -> bool {
+        self.lease.is_some()
+    }
+}
+
+impl SparseFile {
+    /// Who else has the file locked or open, as far as the system tells this user.
+    #[must_use]
+    pub fn holder(&self) -> Option<Holder> {
+        sys::holder(self.as_file())
+    }
+
+    /// Makes sure that nobody else has the file open, and keeps it so where the system can (law 4).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InUse`], naming the holder where the system knows it.
+    pub fn sole_opener(&self) -> Result<SoleOpener<'_>> {
+        match sys::lease(self.as_file()) {
+            Ok(Some(lease)) => return Ok(SoleOpener { lease: Some(lease) }),
+            Ok(None) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
+                if self.holder().is_none() {
+                    return Ok(SoleOpener { lease: None });
+                }
+            }
+            Err(error) => return Err(self.failed("take alone", error)),
+        }
+        Err(in_use("take alone", self.holder()).at_path(self.path().display()))
+    }
+}
+
+/// The error for a file that somebody else has.
+pub(crate) fn in_use(operation: &'static str, holder: Option<Holder>) -> Error {
+    let error = Error::new(ErrorKind::InUse, operation);
+    match holder {
+        Some(Holder { pid: Some(pid), .. }) if pid == std::process::id() => {
+            error.because("this process has it open already").advise("close the other handle first")
+        }
+        Some(holder) if holder.how == Hold::Device => {
+            error.because(format!("in use by {holder}")).advise("detach it first")
+        }
+        Some(holder) => error.because(format!("in use by {holder}")).advise("stop it, or wait until it is done"),
+        None => error
+            .because("somebody else has it open; the system does not tell this user who")
+            .advise("close it there, or ask as an administrator"),
+    }
+}

@@ -1,0 +1,131 @@
+//! Giving space back, and taking it.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::{ByteRange, Error, ErrorKind, Result, SparseFile, ZeroEffect, ZeroMode, sys};
+
+/// Zeroes are written in pieces of this many bytes.
+const ZEROES_BYTES: usize = 1 << 20;
+
+impl SparseFile {
+    /// Deallocates `range`. It reads as zeroes afterwards; parts of blocks at its edges are zeroed and stay allocated. The
+    /// length does not change. Only whole units of [`granularity_bytes`](Self::granularity_bytes) inside one call are
+    /// given back: join neighbouring ranges first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the file system cannot, with nothing changed; [`ErrorKind::NoSpace`] where it must
+    /// write the edges elsewhere and cannot.
+    pub fn punch(&self, range: ByteRange) -> Result<()> {
+        self.check_writable("punch", range)?;
+        if self.try_once(&self.lacks.punch, || sys::punch(self.as_file(), range), "punch", range)? {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, "punch")
+            .at_path(self.path().display())
+            .because("its file system cannot give parts of a file back")
+            .advise("keep the image on ext4, xfs, btrfs or tmpfs"))
+    }
+
+    /// Makes `range` read as zeroes, exactly, and says how (law 3).
+    ///
+    /// With [`ZeroMode::may_unmap`] it is punched where that is possible. Without, or where it is not, it is allocated
+    /// afterwards: marked as unwritten where the file system can, and else written with zeroes, unless
+    /// [`ZeroMode::fast_only`] forbids it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for `fast_only` where only writing would do, with nothing changed;
+    /// [`ErrorKind::NoSpace`]: a part may then be zero already.
+    pub fn zero(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
+        self.check_writable("zero", range)?;
+        if mode.may_unmap && self.try_once(&self.lacks.punch, || sys::punch(self.as_file(), range), "zero", range)? {
+            return Ok(ZeroEffect::Deallocated);
+        }
+        if self.try_once(&self.lacks.zero_range, || sys::zero_range(self.as_file(), range), "zero", range)? {
+            return Ok(ZeroEffect::Marked);
+        }
+        if mode.fast_only {
+            return Err(Error::new(ErrorKind::Unsupported, "zero")
+                .at_path(self.path().display())
+                .at_offset(range.start())
+                .because("its file system can do so only by writing"));
+        }
+        self.write_zeroes(range)?;
+        Ok(ZeroEffect::Written)
+    }
+
+    /// Allocates every hole in `range`, so that writing there needs no new space. The content does not change.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoSpace`]: what was allocated by then stays allocated. [`ErrorKind::Unsupported`] where the file
+    /// system cannot allocate without writing.
+    pub fn allocate(&self, range: ByteRange) -> Result<()> {
+        self.check_writable("allocate", range)?;
+        sys::allocate(self.as_file(), range).map_err(|error| self.failed("allocate", error).at_offset(range.start()))
+    }
+
+    /// Marks the file as sparse, or allocates every hole and unmarks it.
+    ///
+    /// Linux has no mark, any file may have holes: setting does nothing there. Clearing allocates every hole on each
+    /// system; the content does not change.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoSpace`] where the holes do not fit on the host. Nothing is rolled back, as [MS-FSA] 2.1.5.10.38 has
+    /// it: what was allocated by then stays so, and the mark stays set.
+    pub fn set_sparse(&self, sparse: bool) -> Result<()> {
+        let operation = if sparse { "mark as sparse" } else { "allocate every hole of" };
+        if let Some(whole) = ByteRange::whole(self.len_bytes()) {
+            self.check_writable(operation, whole)?;
+        }
+        sys::set_sparse(self.as_file(), sparse, self.len_bytes()).map_err(|error| self.failed(operation, error))
+    }
+
+    /// Whether the file is marked as sparse. On Linux, which has no mark: whether it has a hole.
+    ///
+    /// # Errors
+    /// Those of asking the system.
+    pub fn is_marked_sparse(&self) -> Result<bool> {
+        sys::is_marked_sparse(self.as_file(), self.len_bytes()).map_err(|error| self.failed("inspect", error))
+    }
+
+    /// Tells the storage beneath the file that `range` is not needed. A hint: it frees nothing in the file, and the range
+    /// may read as anything afterwards.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] on Linux, which has no such hint for a part of a file.
+    pub fn device_trim(&self, range: ByteRange) -> Result<()> {
+        self.check_writable("trim the device beneath", range)?;
+        sys::device_trim(self.as_file(), range)
+            .map_err(|error| self.failed("trim the device beneath", error).at_offset(range.start()))
+    }
+
+    pub(crate) fn write_zeroes(&self, range: ByteRange) -> Result<()> {
+        let zeroes = vec![0; ZEROES_BYTES.min(usize::try_from(range.len()).unwrap_or(ZEROES_BYTES))];
+        for piece in range.chunks(ZEROES_BYTES as u64) {
+            let len = usize::try_from(piece.len()).unwrap_or(zeroes.len()).min(zeroes.len());
+            self.write_at(piece.start(), &zeroes[..len])?;
+        }
+        Ok(())
+    }
+
+    /// Runs `call` unless it is known to be missing; `false` where it is.
+    fn try_once(
+        &self,
+        lacking: &AtomicBool,
+        call: impl Fn() -> std::io::Result<()>,
+        operation: &'static str,
+        range: ByteRange,
+    ) -> Result<bool> {
+        if lacking.load(Relaxed) {
+            return Ok(false);
+        }
+        match call() {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
+                lacking.store(true, Relaxed);
+                Ok(false)
+            }
+            Err(error) => Err(self.failed(operation, error).at_offset(range.start())),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The operating system: one set of names, one file for each system.
+//!
+//! Every system defines exactly what is listed here, in this order and with these signatures, so that the files can be
+//! read side by side. Functions that answer [`std::io::Result`] say [`std::io::ErrorKind::Unsupported`] where the system or the
+//! file system lacks the call, having changed nothing; the room above adds operation, path and offset. Every
+//! [`ByteRange`](crate::ByteRange) given to them lies inside the file.
+//!
+//! ```text
+//! opening and locking
+//!   fn create(path: &Path) -> Result<File>
+//!   fn open(path: &Path, access: Access) -> Result<File>
+//!   fn lock(file: &File, exclusive: bool) -> io::Result<bool>
+//!   fn holder(file: &File) -> Option<Holder>
+//!   fn remove_created(path: &Path, file: &File)
+//!   fn sync_directory_of(path: &Path) -> io::Result<()>
+//! length and content
+//!   fn len_bytes(file: &File) -> io::Result<u64>
+//!   fn set_len(file: &File, len_bytes: u64) -> io::Result<()>
+//!   fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize>
+//!   fn write_at(file: &File, offset: u64, data: &[u8]) -> io::Result<usize>
+//!   fn write_at_durable(file: &File, offset: u64, data: &[u8]) -> io::Result<usize>
+//!   fn sync(file: &File) -> io::Result<()>
+//! the map
+//!   struct Mapper<'a>
+//!   fn Mapper::new(file: &'a File) -> Self
+//!   fn Mapper::next(&mut self, range: ByteRange, found: &mut Vec<Extent>) -> io::Result<u64>
+//! space
+//!   const ALLOCATED_SOURCE: &str
+//!   fn allocated_bytes(file: &File) -> io::Result<u64>
+//!   fn free_bytes(file: &File) -> io::Result<u64>
+//!   fn punch(file: &File, range: ByteRange) -> io::Result<()>
+//!   fn zero_range(file: &File, range: ByteRange) -> io::Result<()>
+//!   fn allocate(file: &File, range: ByteRange) -> io::Result<()>
+//!   fn set_sparse(file: &File, sparse: bool, len_bytes: u64) -> io::Result<()>
+//!   fn is_marked_sparse(file: &File, len_bytes: u64) -> io::Result<bool>
+//!   fn device_trim(file: &File, range: ByteRange) -> io::Result<()>
+//! copying
+//!   fn clone_file(source: &File, destination: &File) -> io::Result<()>
+//!   fn copy_range(source: &File, source_offset: u64, destination: &File, destination_offset: u64, len_bytes: u64) -> io::Result<u64>
+//! finding out
+//!   fn granularity_bytes(file: &File) -> u64
+//!   fn max_file_bytes(file: &File) -> u64
+//!   fn support(file: &File, access: Access) -> io::Result<Support>
+//! the sole opener
+//!   struct Lease<'a>          // released when dropped
+//!   fn lease(file: &'a File) -> io::Result<Option<Lease<'a>>>    // None: somebody else has it open; Unsupported: no leases here
+//!   fn Lease::is_unbroken(&self) -> bool
+//! ```
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::*;
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub(crate) use windows::*;
