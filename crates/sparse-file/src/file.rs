@@ -110,7 +110,7 @@ impl SparseFile {
         Ok(Self::assemble(file, path, access, len_bytes))
     }
 
-    fn assemble(file: File, path: &Path, access: Access, len_bytes: u64) -> Self {
+    pub(crate) fn assemble(file: File, path: &Path, access: Access, len_bytes: u64) -> Self {
         let (granularity_bytes, lacks) = (OnceLock::new(), Lacks::default());
         Self { file, path: path.to_owned(), access, len_bytes, granularity_bytes, lacks }
     }
@@ -137,7 +137,7 @@ impl SparseFile {
     }
 
     /// Allocates all of a file that nobody else can be writing to.
-    fn fill_densely(&self) -> Result<()> {
+    pub(crate) fn fill_densely(&self) -> Result<()> {
         let Some(whole) = ByteRange::whole(self.len_bytes) else { return Ok(()) };
         // Asked first, because filling the host to the brim before failing would hurt everyone on it.
         if let Ok(free) = sys::free_bytes(&self.file)

@@ -31,14 +31,17 @@
 //! would harm the file, or an encrypted, compressed or special file, is refused with the reason (law 10).
 #![deny(unsafe_code)]
 
+mod copy;
 mod extents;
 mod file;
+pub mod fsctl;
 mod holder;
 mod ledger;
 mod space;
 mod support;
 mod sys;
 
+pub use copy::{CopyMethod, CopyObserver, CopyOptions, CopyReport, copy};
 pub use disk_types::{
     ByteRange, Error, ErrorKind, Extent, ExtentKind, MAX_OFFSET, Result, ZeroEffect, ZeroMode, is_zero,
 };

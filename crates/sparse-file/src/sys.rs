@@ -37,6 +37,10 @@
 //! copying
 //!   fn clone_file(source: &File, destination: &File) -> io::Result<()>
 //!   fn copy_range(source: &File, source_offset: u64, destination: &File, destination_offset: u64, len_bytes: u64) -> io::Result<u64>
+//!   struct Stamp              // Copy + PartialEq: changes whenever the file does
+//!   fn stamp(file: &File) -> io::Result<Stamp>
+//!   fn copy_mode(source: &File, destination: &File) -> io::Result<()>
+//!   fn rename_new(file: &File, path: &Path, new: &Path) -> io::Result<()>    // AlreadyExists; never replaces
 //! finding out
 //!   fn granularity_bytes(file: &File) -> u64
 //!   fn max_file_bytes(file: &File) -> u64

@@ -1,5 +1,6 @@
 //! Linux, through `rustix`; `libc` only for leases, which `rustix` lacks.
 
+mod copying;
 mod holder;
 mod lease;
 mod locate;
@@ -16,6 +17,7 @@ use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 
 use crate::{ByteRange, Error, ErrorKind, Result};
 
+pub(crate) use copying::{Stamp, copy_mode, rename_new, stamp};
 pub(crate) use holder::holder;
 pub(crate) use lease::{Lease, lease};
 pub(crate) use locate::{create, open, remove_created, sync_directory_of};

@@ -1,0 +1,296 @@
+//! Copying a file with its holes.
+//!
+//! ```text
+//!   source, shared lock          DST.partial, exclusive lock            DST
+//!        |                              |                                |
+//!        +-- clone, if they can --------+                                |
+//!        +-- else the map, in batches   |                                |
+//!              |   several workers: ----+-- flush -- rename, never ------+
+//!              |   copy, or scan for zeroes          replacing
+//!              +-- the observer, on the caller's thread
+//! ```
+//!
+//! The name of the destination appears only when the whole copy is on disk under it. Until then, and after a failure,
+//! there is `DST.partial`; it is never continued, because nothing in it says from which source it came.
+
+mod partial;
+mod transfer;
+mod verify;
+mod walk;
+
+use std::fs::FileTimes;
+use std::path::Path;
+
+use crate::{Access, ByteRange, Error, ErrorKind, Result, SparseFile, sys};
+use partial::Partial;
+use walk::{Tally, Walk};
+
+const COPY: &str = "copy";
+
+/// How a file is copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopyOptions {
+    /// Read all data, and leave a hole wherever a whole granule of the destination is zero.
+    pub detect_zeroes: bool,
+    /// Allocate all of the destination: no holes. The way onto a file system that has none.
+    pub dense: bool,
+    /// Read both files again afterwards, as the system reads them (its page cache included), and compare them.
+    pub verify: bool,
+    /// Give the copy the times of last access and modification of the source.
+    pub keep_times: bool,
+}
+
+/// Sees a copy while it runs, on the thread that called [`copy`].
+pub trait CopyObserver {
+    /// `done_bytes` of `total_bytes` are settled: copied, or found to need no copying. Never goes back; equal at the end,
+    /// which comes before the flush. With [`CopyOptions::verify`] every byte counts twice.
+    fn progress(&mut self, done_bytes: u64, total_bytes: u64);
+
+    /// Asked again after every few megabytes.
+    ///
+    /// # Errors
+    /// Any error stops the copy and comes out of it, usually [`ErrorKind::Interrupted`]. The `.partial` file stays.
+    fn may_continue(&mut self) -> Result<()>;
+}
+
+/// Nobody watches: the copy runs to its end.
+impl CopyObserver for () {
+    fn progress(&mut self, _: u64, _: u64) {}
+
+    fn may_continue(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// How the bytes came across.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CopyMethod {
+    /// The file system shares the extents until one side writes. No byte was moved.
+    Clone,
+    /// Data extents were copied, as the map of the source has them.
+    Extents,
+    /// Data extents were read, and only what is not zero was written.
+    Scan,
+}
+
+impl CopyMethod {
+    /// The stable name, as it stands in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Clone => "clone",
+            Self::Extents => "extents",
+            Self::Scan => "scan",
+        }
+    }
+}
+
+/// What a copy did.
+///
+/// `apparent_bytes == bytes_copied + bytes_shared + holes_kept_bytes + holes_filled_bytes + zeroes_left_out_bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyReport {
+    /// How.
+    pub method: CopyMethod,
+    /// The length of both files.
+    pub apparent_bytes: u64,
+    /// Data moved from one to the other.
+    pub bytes_copied: u64,
+    /// Data that both share after a clone.
+    pub bytes_shared: u64,
+    /// What reads as zeroes in the source without being data there (a hole, or allocated and never written), and was
+    /// not copied.
+    pub holes_kept_bytes: u64,
+    /// The same, where the destination was asked to be dense: allocated there.
+    pub holes_filled_bytes: u64,
+    /// Data of the source that was all zero and is a hole in the destination.
+    pub zeroes_left_out_bytes: u64,
+    /// What the destination occupies, as its file system says after the flush.
+    pub allocated_bytes: u64,
+    /// The two were read again and are equal.
+    pub verified: bool,
+}
+
+/// Copies the regular file `source` to the new file `destination`: content, length, permission bits, and holes.
+///
+/// Where the file systems can share extents the copy is a clone, unless [`CopyOptions`] ask for another allocation than
+/// the source has. Otherwise data extents are copied, several at a time, in a few megabytes of memory; what reads as
+/// zeroes by the map (holes, and parts allocated and never written) becomes a hole. Nothing is allocated ahead.
+///
+/// The source is held with a shared lock. Writers that know no locks are noticed by its length and times, before and
+/// after.
+///
+/// When this returns, content and name are on disk. Before, they are in `destination` with `.partial` appended. A copy
+/// that fails or is stopped leaves that file, and the error says so; one that fails before its first byte removes it.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`] for anything named as the destination or its `.partial`: neither is touched;
+/// [`ErrorKind::InvalidInput`] where both are one file, or `dense` and `detect_zeroes` are asked together;
+/// [`ErrorKind::Refused`] for a directory, device, FIFO or socket, and for a destination without holes unless `dense`
+/// (law 10); [`ErrorKind::InUse`] where somebody writes to the source (law 7); [`ErrorKind::NoSpace`] (law 9);
+/// [`ErrorKind::Changed`] where the source was written, lengthened or shortened meanwhile; [`ErrorKind::Corrupt`] where
+/// `verify` finds a difference; and what the observer returned.
+pub fn copy(
+    source: &Path,
+    destination: &Path,
+    options: &CopyOptions,
+    observer: &mut dyn CopyObserver,
+) -> Result<CopyReport> {
+    if options.dense && options.detect_zeroes {
+        return Err(Error::new(ErrorKind::InvalidInput, COPY)
+            .at_path(source.display())
+            .because("a dense copy has no holes to make of zeroes")
+            .advise("ask for one of the two"));
+    }
+    let source = SparseFile::open(source, Access::ReadOnly)?;
+    refuse_existing(&source, destination)?;
+    let before = stamp(&source)?;
+    let mut partial = Partial::create(destination, &source)?;
+    let begun = observer
+        .may_continue()
+        .and_then(|()| clone(&source, &partial, options))
+        .and_then(|cloned| if cloned { Ok(cloned) } else { partial.shape(source.len_bytes(), options).map(|()| cloned) });
+    let cloned = match begun {
+        Ok(cloned) => cloned,
+        Err(error) => return Err(partial.remove(error)),
+    };
+    let target = match partial.open(source.len_bytes()) {
+        Ok(target) => target,
+        Err(error) => return Err(partial.left(error)),
+    };
+    let copied = fill(&source, &target, cloned, options, observer).and_then(|report| {
+        unchanged(&source, before)?;
+        Ok(report)
+    });
+    // A difference that the source's own change explains is reported as that.
+    let copied = copied.map_err(|error| unchanged(&source, before).err().unwrap_or(error));
+    match copied.and_then(|report| partial.finish(destination).map(|()| report)) {
+        Ok(report) => sync_name(destination).map(|()| report),
+        Err(error) => Err(partial.left(error)),
+    }
+}
+
+/// Everything between the shape of the destination and its name.
+fn fill(
+    source: &SparseFile,
+    target: &SparseFile,
+    cloned: bool,
+    options: &CopyOptions,
+    observer: &mut dyn CopyObserver,
+) -> Result<CopyReport> {
+    let method = match (cloned, options.detect_zeroes) {
+        (true, _) => CopyMethod::Clone,
+        (false, false) => CopyMethod::Extents,
+        (false, true) => CopyMethod::Scan,
+    };
+    let mut walk = Walk::new(source, observer, if options.verify { 2 } else { 1 });
+    let tally = match method {
+        CopyMethod::Clone => walk.run(&|extents, _| Ok(extents.iter().map(Tally::shared).sum()))?,
+        CopyMethod::Extents => transfer::by_extents(source, target, &mut walk)?,
+        CopyMethod::Scan => transfer::by_scan(source, target, &mut walk)?,
+    };
+    if options.keep_times {
+        keep_times(source, target)?;
+    }
+    target.sync()?;
+    if options.verify {
+        verify::compare(source, target, &mut walk)?;
+    }
+    let (holes_kept_bytes, holes_filled_bytes) = if options.dense { (0, tally.holes) } else { (tally.holes, 0) };
+    Ok(CopyReport {
+        method,
+        apparent_bytes: source.len_bytes(),
+        bytes_copied: tally.copied,
+        bytes_shared: tally.shared,
+        holes_kept_bytes,
+        holes_filled_bytes,
+        zeroes_left_out_bytes: tally.zeroes,
+        allocated_bytes: target.allocated_bytes()?,
+        verified: options.verify,
+    })
+}
+
+/// Shares the source's extents. `false` where that cannot be done, or is not what was asked for.
+fn clone(source: &SparseFile, partial: &Partial, options: &CopyOptions) -> Result<bool> {
+    if options.dense || options.detect_zeroes || source.len_bytes() == 0 {
+        return Ok(false);
+    }
+    match sys::clone_file(source.as_file(), partial.file()) {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            let error = Error::from_io("clone", error).at_path(source.path().display());
+            // A host that is full or broken will not do better byte by byte; anything else just means "not here".
+            if matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::Interrupted) { Err(error) } else { Ok(false) }
+        }
+    }
+}
+
+/// Gives the copy the times of the source. Every write changes them, so they come last.
+fn keep_times(source: &SparseFile, target: &SparseFile) -> Result<()> {
+    let metadata = source.as_file().metadata().map_err(|error| source.failed(COPY, error))?;
+    let mut times = FileTimes::new();
+    if let Ok(accessed) = metadata.accessed() {
+        times = times.set_accessed(accessed);
+    }
+    if let Ok(modified) = metadata.modified() {
+        times = times.set_modified(modified);
+    }
+    target.as_file().set_times(times).map_err(|error| target.failed("set the times of", error))
+}
+
+fn refuse_existing(source: &SparseFile, destination: &Path) -> Result<()> {
+    let refuse = |kind, why: &'static str, advice: &'static str| {
+        Err(Error::new(kind, "copy to").at_path(destination.display()).because(why).advise(advice))
+    };
+    if destination.file_name().is_none() {
+        return refuse(ErrorKind::InvalidInput, "it does not name a file", "give the name of the new file");
+    }
+    // The link itself, not what it leads to: a dangling one is in the way too.
+    let Ok(metadata) = destination.symlink_metadata() else { return Ok(()) };
+    let same = source.path().canonicalize().ok().zip(destination.canonicalize().ok()).is_some_and(|(a, b)| a == b);
+    if same {
+        return refuse(ErrorKind::InvalidInput, "it is the source itself", "give the copy another name");
+    }
+    if metadata.is_dir() {
+        return refuse(ErrorKind::AlreadyExists, "it is a directory", "give the name of the new file in it");
+    }
+    refuse(ErrorKind::AlreadyExists, "it exists already, and is never overwritten", "remove it, or choose another name")
+}
+
+fn stamp(source: &SparseFile) -> Result<sys::Stamp> {
+    sys::stamp(source.as_file()).map_err(|error| source.failed(COPY, error))
+}
+
+/// Checks that the source is still what it was when the copy began.
+fn unchanged(source: &SparseFile, before: sys::Stamp) -> Result<()> {
+    let after = stamp(source)?;
+    let len_bytes = sys::len_bytes(source.as_file()).map_err(|error| source.failed(COPY, error))?;
+    let why = match len_bytes.cmp(&source.len_bytes()) {
+        _ if after == before && len_bytes == source.len_bytes() => return Ok(()),
+        core::cmp::Ordering::Equal => "it was changed while it was copied".to_owned(),
+        grown => format!(
+            "it {} from {} to {len_bytes} bytes while it was copied",
+            if grown.is_gt() { "grew" } else { "shrank" },
+            source.len_bytes(),
+        ),
+    };
+    Err(Error::new(ErrorKind::Changed, COPY)
+        .at_path(source.path().display())
+        .because(why)
+        .advise("stop who writes to it"))
+}
+
+fn sync_name(destination: &Path) -> Result<()> {
+    sys::sync_directory_of(destination).map_err(|error| {
+        Error::from_io("flush the directory of", error)
+            .at_path(destination.display())
+            .advise("the copy is complete; until the host flushes, a power cut may undo its name")
+    })
+}
+
+/// The pieces in which a range is read: cut at multiples of the buffer.
+fn pieces(range: ByteRange, buffer_bytes: usize) -> impl Iterator<Item = (u64, usize)> {
+    range
+        .chunks(buffer_bytes as u64)
+        .map(|piece| (piece.start(), usize::try_from(piece.len()).expect("a piece is no longer than its buffer")))
+}
