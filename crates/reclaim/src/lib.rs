@@ -30,6 +30,7 @@ mod fingerprint;
 mod observer;
 mod plan;
 mod scan;
+mod survey;
 
 pub use carry_out::{Outcome, carry_out};
 pub use fingerprint::{Fingerprint, fingerprint};

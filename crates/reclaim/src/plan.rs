@@ -4,6 +4,7 @@ use block_device::{ByteRange, DiscardEffect, Disk, Geometry, Result};
 
 use crate::Observer;
 use crate::scan::{Found, scan};
+use crate::survey::{Runs, is_refusal, plan_volumes};
 
 /// What to look for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,12 +70,32 @@ pub struct LeftAlone {
     pub advice: Option<String>,
 }
 
-/// Finds what can be freed. Changes nothing.
+/// Finds what can be freed: zero runs, and unless `options` says otherwise the free space of every file system inside
+/// that can be read and vouches for itself. Changes nothing.
 ///
-/// See [`plan_with`] for how, and for the errors.
+/// See [`plan_with`] for how.
+///
+/// # Errors
+/// As [`plan_with`]. A partition table or file system that refuses, contradicts itself or is not read yet is no error:
+/// it is [left alone](Plan::refused).
 pub fn plan(disk: &Disk, options: &PlanOptions, observer: &mut dyn Observer) -> Result<Plan> {
-    let _ = options;
-    plan_with(disk, &mut std::iter::empty(), observer)
+    let zeros = |observer| plan_with(disk, &mut std::iter::empty(), observer);
+    if options.zeros_only || disk.geometry().discard.effect == DiscardEffect::Ignored {
+        return zeros(observer);
+    }
+    match volume::inspect(disk) {
+        Ok(contents) => plan_volumes(disk, &contents, &|volume| open(disk, volume), observer),
+        Err(error) if is_refusal(&error) => {
+            let mut plan = zeros(observer)?;
+            plan.refused.push(LeftAlone::after(&error, disk.range(), "the whole disk".to_owned()));
+            Ok(plan)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn open<'a>(_disk: &'a Disk, _volume: &volume::Volume) -> Result<Runs<'a>> {
+    Err(block_device::Error::new(block_device::ErrorKind::Unsupported, "read the free space"))
 }
 
 /// Finds what can be freed when the caller knows what is free.
