@@ -1,0 +1,259 @@
+//! The server: accepts, counts, stops.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use block_device::{Error, ErrorKind, Result};
+
+use crate::connection;
+use crate::listen::{Address, Listen};
+use crate::sys::{self, Socket};
+use crate::{Counters, Export, Limits};
+
+/// A server that listens, and serves once [`run`](Self::run) is called. Clients that connect before wait.
+///
+/// Dropping it instead removes its socket.
+pub struct Server {
+    listener: sys::Listener,
+    export: Export,
+    limits: Limits,
+    shared: Arc<Shared>,
+}
+
+/// Ends a [`Server`], from any thread.
+#[derive(Clone)]
+pub struct Stopper {
+    shared: Arc<Shared>,
+}
+
+/// What a server did, from [`Server::run`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Served {
+    /// Connections accepted and served.
+    pub connections: u64,
+    /// Connections closed at once because too many were open.
+    pub refused: u64,
+    /// Connections cut off because they did not end within [`Limits::grace`].
+    pub cut_off: u64,
+    /// What all of them asked for.
+    pub counters: Counters,
+}
+
+struct Shared {
+    stopping: AtomicBool,
+    wake: sys::Wake,
+    state: Mutex<State>,
+    /// Signalled when the last connection closes.
+    idle: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    open: HashMap<u64, Arc<Socket>>,
+    served: Served,
+}
+
+impl Server {
+    /// Begins to listen. Whoever connects is served once [`run`](Self::run) is called.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`] if something stands at the path of a UNIX socket, [`ErrorKind::TooLarge`] if that
+    /// path is longer than the system allows, [`ErrorKind::NotFound`] if its directory is missing, or if no socket was
+    /// inherited; [`ErrorKind::Refused`] for [`Listen::Tcp`] with an address that is not a loopback one;
+    /// [`ErrorKind::InUse`] for a port that is taken; [`ErrorKind::Unsupported`] for what this system does not have;
+    /// [`ErrorKind::InvalidInput`] for an export or limits that the protocol cannot carry.
+    pub fn bind(listen: &Listen, export: Export, limits: Limits) -> Result<Self> {
+        export.check()?;
+        limits.check()?;
+        let (listener, wake) = match listen {
+            Listen::Unix(path) => sys::Listener::bind_unix(path)?,
+            Listen::Tcp(address) if !address.ip().is_loopback() => {
+                return Err(Error::new(ErrorKind::Refused, "listen on")
+                    .at_path(address)
+                    .because("everybody who can reach this address could read and write the disk")
+                    .advise("listen on 127.0.0.1 or a UNIX socket, or ask for remote access by name"));
+            }
+            Listen::Tcp(address) | Listen::TcpRemote(address) => sys::Listener::bind_tcp(*address)?,
+            Listen::Inherited => sys::Listener::inherited()?,
+        };
+        let stopping = AtomicBool::new(false);
+        let shared = Arc::new(Shared { stopping, wake, state: Mutex::default(), idle: Condvar::new() });
+        Ok(Self { listener, export, limits, shared })
+    }
+
+    /// The NBD URI of the default export: `nbd+unix:///?socket=/path` or `nbd://127.0.0.1:10809`.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        self.address().uri()
+    }
+
+    /// How to connect, a line each: the URI, a command for qemu, a command for nbd-client.
+    #[must_use]
+    pub fn connect_lines(&self) -> Vec<String> {
+        self.address().connect_lines()
+    }
+
+    /// What ends [`run`](Self::run), from another thread.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Serves until stopped. Then finishes what was received, flushes the disk and removes the socket, in this order.
+    ///
+    /// # Errors
+    /// Of the last flush (law 2), or of a listener that has failed for good; the server has ended properly then too.
+    pub fn run(self) -> Result<Served> {
+        let Self { mut listener, export, limits, shared } = self;
+        tracing::debug!(uri = listener.address().uri(), "serving");
+        let (export, shared) = (&export, &*shared);
+        let accepted = thread::scope(|scope| {
+            let mut number = 0;
+            let result = loop {
+                match listener.accept() {
+                    Ok(None) => break Ok(()),
+                    Ok(Some(socket)) => {
+                        number += 1;
+                        admit(scope, number, socket, export, limits, shared);
+                    }
+                    Err(error) if sys::is_temporary(&error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        listener.pause();
+                    }
+                    Err(error) => break Err(Error::from_io("accept a connection", error)),
+                }
+            };
+            shared.stop();
+            listener.close();
+            shared.finish(limits);
+            result
+        });
+        let flushed = if export.disk.geometry().read_only { Ok(()) } else { export.disk.flush() };
+        drop(listener);
+        let served = shared.state().served;
+        tracing::debug!(?served, "stopped");
+        flushed.and(accepted).map(|()| served)
+    }
+
+    fn address(&self) -> &Address {
+        self.listener.address()
+    }
+}
+
+/// Serves one client on a thread of its own, unless there are too many.
+fn admit<'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    number: u64,
+    socket: Socket,
+    export: &'scope Export,
+    limits: Limits,
+    shared: &'scope Shared,
+) {
+    let peer = socket.peer();
+    let socket = Arc::new(socket);
+    if !shared.register(number, &socket, limits) {
+        tracing::warn!(connection = number, peer, "refused: {} connections are open already", limits.max_connections);
+        return;
+    }
+    let serve = move || {
+        let _entered = tracing::info_span!("nbd", connection = number).entered();
+        tracing::info!(peer, "connection opened");
+        // A panic is a mistake in a block device or here. It ends this connection, not the others.
+        let result = catch_unwind(AssertUnwindSafe(|| connection::serve(&socket, export, limits, &shared.stopping)));
+        let counters = match result {
+            Ok((counters, Ok(closing))) => {
+                tracing::info!(?counters, "connection closed: {closing}");
+                counters
+            }
+            Ok((counters, Err(error))) => {
+                tracing::info!(?counters, %error, "connection lost");
+                counters
+            }
+            Err(_) => {
+                tracing::error!("connection lost: its thread panicked");
+                Counters::default()
+            }
+        };
+        socket.close();
+        shared.deregister(number, counters);
+    };
+    if let Err(error) = thread::Builder::new().name(format!("nbd-{number}")).spawn_scoped(scope, serve) {
+        tracing::warn!(connection = number, %error, "refused: no thread to serve it");
+        shared.deregister(number, Counters::default());
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// False, and counted as refused, if there are too many.
+    fn register(&self, number: u64, socket: &Arc<Socket>, limits: Limits) -> bool {
+        let mut state = self.state();
+        if state.open.len() >= limits.max_connections {
+            state.served.refused += 1;
+            return false;
+        }
+        state.served.connections += 1;
+        state.open.insert(number, Arc::clone(socket));
+        true
+    }
+
+    fn deregister(&self, number: u64, counters: Counters) {
+        let mut state = self.state();
+        state.open.remove(&number);
+        state.served.counters.add(counters);
+        if state.open.is_empty() {
+            self.idle.notify_all();
+        }
+    }
+
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake.wake();
+    }
+
+    /// Lets every connection end what it has received; cuts off those that take too long.
+    fn finish(&self, limits: Limits) {
+        let state = self.state();
+        // The flag is set, and nobody is admitted any more: no connection can miss both.
+        for socket in state.open.values() {
+            socket.stop_receiving();
+        }
+        let wait = self.idle.wait_timeout_while(state, limits.grace, |state| !state.open.is_empty());
+        let (mut state, _) = wait.unwrap_or_else(PoisonError::into_inner);
+        state.served.cut_off = state.open.len() as u64;
+        for (connection, socket) in &state.open {
+            tracing::warn!(connection, "cut off: it did not take its last replies in time");
+            socket.close();
+        }
+    }
+}
+
+impl Stopper {
+    /// Ends the server: [`Server::run`] returns soon after. Again is harmless.
+    ///
+    /// It takes no lock and does not wait, but is not for a signal handler itself: call it from a thread that waits for
+    /// signals.
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", self.address()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stopper").field("stopping", &self.shared.stopping).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,13 @@
+//! What differs between operating systems: listening, waiting for two things at once, and sockets.
+//!
+//! `unix` and `windows` have the same names and signatures, in the same order.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub(crate) use unix::{Listener, Socket, Wake, is_temporary};
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub(crate) use windows::{Listener, Socket, Wake, is_temporary};

@@ -1,0 +1,378 @@
+//! Requests and replies as a state machine over bytes: no sockets, so that tests and the fuzzer drive it as the server
+//! does.
+
+mod block_status;
+mod read;
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use block_device::{ByteRange, Disk, Durability, Error, ErrorKind, Geometry, ZeroMode};
+
+use crate::Closing;
+use crate::errno::Errno;
+use crate::handshake::Agreement;
+use crate::limits::Limits;
+use crate::protocol::{Request, command, command_flag};
+use crate::replies::Replies;
+
+/// Long reads and writes pass in pieces of about this size, so that they stay in the second-level cache and a
+/// connection's memory stays small.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// What to do after a step of the transmission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransmissionNext {
+    /// Go on, with more input.
+    Receive,
+    /// Send what is to be sent, and close.
+    Close(Closing),
+}
+
+/// What a connection did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Requests received, DISC included.
+    pub requests: u64,
+    /// Requests answered with an error.
+    pub failed: u64,
+    /// Bytes of data read for clients, holes included.
+    pub bytes_read: u64,
+    /// Bytes of data written for clients.
+    pub bytes_written: u64,
+}
+
+impl Counters {
+    /// Adds what another connection did.
+    pub(crate) const fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.failed += other.failed;
+        self.bytes_read += other.bytes_read;
+        self.bytes_written += other.bytes_written;
+    }
+}
+
+/// The requests of one client, executed one after the other.
+///
+/// Every request but DISC gets exactly one reply. A request that is refused has changed nothing; the data of a refused
+/// write is received and dropped, so that the connection goes on. Only a wrong magic ends it, because then nobody knows
+/// where the next request begins.
+#[derive(Debug)]
+pub struct Transmission {
+    disk: Disk,
+    agreement: Agreement,
+    limits: Limits,
+    /// Long writes are cut at multiples of this.
+    granule_bytes: u64,
+    incoming: Option<IncomingWrite>,
+    /// Where the map last said "data": no need to ask again there. Holes are never remembered, another client may have
+    /// filled them.
+    known_data: Option<ByteRange>,
+    counters: Counters,
+    warned: bool,
+}
+
+/// A write whose data is still arriving.
+#[derive(Debug)]
+struct IncomingWrite {
+    cookie: u64,
+    /// Where the next byte of data belongs.
+    offset: u64,
+    left_bytes: usize,
+    force_unit_access: bool,
+    /// Whether a part has been written already.
+    split: bool,
+    /// Why the data is only dropped.
+    failure: Option<Failure>,
+}
+
+/// Why a request failed, as its reply says it.
+#[derive(Debug)]
+struct Failure {
+    errno: Errno,
+    words: Cow<'static, str>,
+}
+
+impl Failure {
+    const fn new(errno: Errno, words: &'static str) -> Self {
+        Self { errno, words: Cow::Borrowed(words) }
+    }
+}
+
+impl Transmission {
+    /// Begins after a handshake.
+    #[must_use]
+    pub fn new(disk: Disk, agreement: Agreement, limits: Limits) -> Self {
+        let Geometry { logical_block, physical_block, discard, .. } = disk.geometry();
+        let block = physical_block.bytes().max(logical_block.bytes());
+        let granule_bytes = match discard.granularity_bytes {
+            // Zero detection beneath works on whole granules: cut there where that is possible.
+            granularity if granularity <= PIECE_BYTES as u64 => block.max(granularity),
+            _ => block,
+        };
+        let counters = Counters::default();
+        Self { disk, agreement, limits, granule_bytes, incoming: None, known_data: None, counters, warned: false }
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Executes every whole request in `input`, and returns how many bytes were consumed. What was not consumed is to be
+    /// given again, with more behind it; `input` must be able to grow to 512 KiB.
+    ///
+    /// # Errors
+    /// Those of the writer beneath `replies`, which are the end of the connection.
+    pub fn advance<W: Write>(
+        &mut self,
+        input: &[u8],
+        replies: &mut Replies<W>,
+    ) -> io::Result<(usize, TransmissionNext)> {
+        let mut consumed = 0;
+        loop {
+            let rest = &input[consumed..];
+            if let Some(write) = self.incoming.take() {
+                consumed += self.receive(write, rest, replies)?;
+                if self.incoming.is_some() {
+                    return Ok((consumed, TransmissionNext::Receive));
+                }
+            } else {
+                let Some(head) = rest.first_chunk() else { return Ok((consumed, TransmissionNext::Receive)) };
+                let Some(request) = Request::parse(head) else {
+                    let closing = Closing::Violated("a request does not begin with its magic");
+                    return Ok((consumed, TransmissionNext::Close(closing)));
+                };
+                consumed += Request::BYTES;
+                self.counters.requests += 1;
+                match request.command {
+                    command::DISC => return Ok((consumed, TransmissionNext::Close(Closing::Asked))),
+                    command::WRITE => self.incoming = Some(self.begin_write(&request)),
+                    _ => self.execute(&request, replies)?,
+                }
+            }
+            replies.send_if_full()?;
+        }
+    }
+
+    /// Answers a write whose data has not arrived whole: the server is stopping.
+    pub fn stop<W: Write>(&mut self, replies: &mut Replies<W>) {
+        if let Some(write) = self.incoming.take() {
+            let failure = Failure::new(Errno::Shutdown, "the server is stopping");
+            self.finish(write.cookie, Err(failure), replies);
+        }
+    }
+
+    fn execute<W: Write>(&mut self, request: &Request, replies: &mut Replies<W>) -> io::Result<()> {
+        if let Err(failure) = self.check(request) {
+            self.finish(request.cookie, Err(failure), replies);
+            return Ok(());
+        }
+        let &Request { flags, command, cookie, offset, length } = request;
+        let length = u64::from(length);
+        let force_unit_access = flags & command_flag::FUA != 0;
+        let durability = durability(force_unit_access);
+        let mut fast_only = false;
+        let result = match command {
+            command::READ => return self.read(request, replies),
+            command::BLOCK_STATUS => {
+                self.block_status(request, replies);
+                return Ok(());
+            }
+            command::FLUSH => {
+                // Whatever takes long must not keep earlier replies waiting.
+                replies.send()?;
+                self.disk.flush()
+            }
+            command::TRIM => {
+                // A trim is a hint: a host that turns out not to support it has honoured it.
+                let result = match self.disk.discard(offset, length) {
+                    Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+                    result => result,
+                };
+                if force_unit_access {
+                    replies.send()?;
+                    result.and_then(|()| self.disk.flush())
+                } else {
+                    result
+                }
+            }
+            command::WRITE_ZEROES => {
+                let may_unmap = flags & command_flag::NO_HOLE == 0;
+                fast_only = flags & command_flag::FAST_ZERO != 0;
+                if force_unit_access || !may_unmap {
+                    replies.send()?;
+                }
+                self.disk.write_zeroes(offset, length, ZeroMode { may_unmap, fast_only }, durability).map(drop)
+            }
+            command::CACHE => {
+                replies.send()?;
+                self.cache(offset, length, replies)
+            }
+            _ => unreachable!("check() knows the commands"),
+        };
+        let outcome = result.map_err(|error| self.failure(&error, command, fast_only));
+        self.finish(cookie, outcome, replies);
+        Ok(())
+    }
+
+    /// Everything that is wrong with a request before the disk is touched (law 5).
+    fn check(&self, request: &Request) -> Result<(), Failure> {
+        let &Request { flags, command, offset, length, .. } = request;
+        let known_flags = match command {
+            command::READ if self.agreement.structured_replies => command_flag::DF,
+            command::READ | command::WRITE | command::FLUSH | command::TRIM | command::CACHE => 0,
+            command::WRITE_ZEROES => command_flag::NO_HOLE | command_flag::FAST_ZERO,
+            command::BLOCK_STATUS => command_flag::REQ_ONE,
+            _ => return Err(Failure::new(Errno::Invalid, "the command is not known")),
+        };
+        // The protocol allows FUA on every command, whether or not it writes.
+        if flags & !(known_flags | command_flag::FUA) != 0 {
+            return Err(Failure::new(Errno::Invalid, "a flag does not belong to this command"));
+        }
+        let geometry = self.disk.geometry();
+        if geometry.read_only && matches!(command, command::WRITE | command::TRIM | command::WRITE_ZEROES) {
+            return Err(Failure::new(Errno::NotPermitted, "the export is read-only"));
+        }
+        if command == command::FLUSH {
+            return match (offset, length) {
+                (0, 0) => Ok(()),
+                _ => Err(Failure::new(Errno::Invalid, "a flush has neither offset nor length")),
+            };
+        }
+        let length_bytes = u64::from(length);
+        if offset.checked_add(length_bytes).is_none_or(|end| end > geometry.len_bytes) {
+            let errno = Errno::of(ErrorKind::OutOfBounds, command, false);
+            return Err(Failure::new(errno, "it reaches beyond the end of the export"));
+        }
+        if !geometry.logical_block.is_aligned(offset) || !geometry.logical_block.is_aligned(length_bytes) {
+            return Err(Failure::new(Errno::Invalid, "it is not aligned to the smallest block"));
+        }
+        if length > self.limits.max_request_bytes && matches!(command, command::READ | command::WRITE) {
+            let splits = command == command::READ && self.agreement.structured_replies;
+            let errno = if splits { Errno::Overflow } else { Errno::Invalid };
+            return Err(Failure::new(errno, "it is longer than the largest request"));
+        }
+        if command == command::BLOCK_STATUS {
+            if !self.agreement.base_allocation {
+                return Err(Failure::new(Errno::Invalid, "no metadata context was chosen"));
+            }
+            if length == 0 {
+                return Err(Failure::new(Errno::Invalid, "no bytes have no status"));
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_write(&self, request: &Request) -> IncomingWrite {
+        IncomingWrite {
+            cookie: request.cookie,
+            offset: request.offset,
+            left_bytes: request.length as usize,
+            force_unit_access: request.flags & command_flag::FUA != 0,
+            split: false,
+            failure: self.check(request).err(),
+        }
+    }
+
+    /// Takes from `input` what belongs to `write` and is worth taking now. Keeps the rest of the write for later.
+    fn receive<W: Write>(
+        &mut self,
+        mut write: IncomingWrite,
+        input: &[u8],
+        replies: &mut Replies<W>,
+    ) -> io::Result<usize> {
+        let last = input.len() >= write.left_bytes;
+        let taken = match (last, &write.failure) {
+            (true, _) => write.left_bytes,
+            (false, Some(_)) => input.len(),
+            (false, None) => self.piece_of(write.offset, input.len()),
+        };
+        if write.failure.is_none() && taken > 0 {
+            let force_unit_access = last && write.force_unit_access;
+            if force_unit_access {
+                replies.send()?;
+            }
+            let now = durability(force_unit_access && !write.split);
+            let mut result = self.disk.write(write.offset, &input[..taken], now);
+            if force_unit_access && write.split {
+                // The earlier pieces must be durable too.
+                result = result.and_then(|()| self.disk.flush());
+            }
+            match result {
+                Ok(()) => self.counters.bytes_written += taken as u64,
+                Err(error) => write.failure = Some(self.failure(&error, command::WRITE, false)),
+            }
+        }
+        if last {
+            self.finish(write.cookie, write.failure.map_or(Ok(()), Err), replies);
+        } else {
+            // Cannot pass the end of the disk while there is no failure, and does not matter when there is.
+            write.offset = write.offset.saturating_add(taken as u64);
+            write.left_bytes -= taken;
+            write.split |= taken > 0;
+            self.incoming = Some(write);
+        }
+        Ok(taken)
+    }
+
+    /// How much of `available` bytes for `offset` to write now: nothing until it pays, then up to a granule's edge.
+    fn piece_of(&self, offset: u64, available: usize) -> usize {
+        if available < PIECE_BYTES {
+            return 0;
+        }
+        let end = offset + available as u64;
+        usize::try_from((end - end % self.granule_bytes).saturating_sub(offset)).expect("at most `available`")
+    }
+
+    /// Reads a range for its effect on the caches beneath. It is a hint: what exceeds the largest request is left out.
+    fn cache<W: Write>(&self, offset: u64, length: u64, replies: &mut Replies<W>) -> block_device::Result<()> {
+        let length = length.min(u64::from(self.limits.max_request_bytes));
+        if length == 0 {
+            return Ok(());
+        }
+        for piece in ByteRange::at(offset, length)?.chunks(PIECE_BYTES as u64) {
+            self.disk.read(piece.start(), replies.scratch(byte_count(piece)))?;
+        }
+        Ok(())
+    }
+
+    fn finish<W: Write>(&mut self, cookie: u64, outcome: Result<(), Failure>, replies: &mut Replies<W>) {
+        match outcome {
+            // Shorter than a chunk, and allowed for every reply without content.
+            Ok(()) => replies.simple(cookie, None),
+            Err(Failure { errno, words }) => {
+                self.counters.failed += 1;
+                if self.agreement.structured_replies {
+                    replies.error(cookie, errno, &words, None);
+                } else {
+                    replies.simple(cookie, Some(errno));
+                }
+            }
+        }
+    }
+
+    /// The reply to a failure of the disk. The client learns the kind, the log everything: the first failure of a
+    /// connection as a warning, the others quietly.
+    fn failure(&mut self, error: &Error, command: u16, fast_zero: bool) -> Failure {
+        let errno = Errno::of(error.kind(), command, fast_zero);
+        let expected = errno == Errno::NotSupported;
+        if expected || std::mem::replace(&mut self.warned, true) {
+            tracing::debug!(%error, ?errno, "a request failed");
+        } else {
+            tracing::warn!(%error, ?errno, "a request failed; further failures of this connection are logged as debug");
+        }
+        Failure { errno, words: error.kind().to_string().into() }
+    }
+}
+
+const fn durability(force_unit_access: bool) -> Durability {
+    if force_unit_access { Durability::ForceUnitAccess } else { Durability::Cached }
+}
+
+/// The length of a range that is no longer than a request.
+fn byte_count(range: ByteRange) -> usize {
+    usize::try_from(range.len()).expect("at most a request")
+}

@@ -1,0 +1,151 @@
+//! READ: into the reply buffer, in place; holes as their lengths where that pays.
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+
+use block_device::{ByteRange, Extent};
+
+use super::{Failure, PIECE_BYTES, Transmission, byte_count};
+use crate::protocol::{Request, chunk, command, command_flag};
+use crate::replies::Replies;
+
+/// The shortest read for which the map is asked. Below, asking costs more than sending zeroes.
+const ASK_FROM_BYTES: u64 = 128 << 10;
+/// The shortest hole that is not sent as zeroes: a chunk costs both sides about as much as so many bytes.
+const MIN_HOLE_BYTES: u64 = 16 << 10;
+/// How far beyond the read the map is asked, so that the next reads need not ask.
+const LOOK_AHEAD_BYTES: u64 = 256 << 20;
+/// The most parts a read is split into; the rest is sent as data.
+const MAX_PARTS: usize = 128;
+
+/// A part of a read.
+struct Part {
+    range: ByteRange,
+    zero: bool,
+}
+
+impl Transmission {
+    /// Answers a READ that has been checked.
+    pub(super) fn read<W: Write>(&mut self, request: &Request, replies: &mut Replies<W>) -> io::Result<()> {
+        let &Request { flags, cookie, offset, length, .. } = request;
+        if !self.agreement.structured_replies {
+            self.read_simple(request, replies);
+            return Ok(());
+        }
+        let Ok(range) = ByteRange::at(offset, u64::from(length)) else {
+            // A read of nothing: a chunk must have content, so this one has none.
+            replies.chunk(cookie, chunk::NONE, chunk::DONE, 0);
+            return Ok(());
+        };
+        if flags & command_flag::DF != 0 || range.len() < ASK_FROM_BYTES {
+            self.data_chunk(cookie, range, true, replies);
+            return Ok(());
+        }
+        let parts = self.parts(range);
+        for (index, part) in parts.iter().enumerate() {
+            let last_part = index + 1 == parts.len();
+            if part.zero {
+                replies.chunk(cookie, chunk::OFFSET_HOLE, if last_part { chunk::DONE } else { 0 }, 12);
+                replies.put(&part.range.start().to_be_bytes());
+                replies.put(&u32::try_from(part.range.len()).expect("at most a request").to_be_bytes());
+                self.counters.bytes_read += part.range.len();
+                continue;
+            }
+            for piece in part.range.chunks(PIECE_BYTES as u64) {
+                let last = last_part && piece.end() == part.range.end();
+                if !self.data_chunk(cookie, piece, last, replies) {
+                    return Ok(());
+                }
+                replies.send_if_full()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_simple<W: Write>(&mut self, request: &Request, replies: &mut Replies<W>) {
+        let mark = replies.mark();
+        replies.simple(request.cookie, None);
+        match self.disk.read(request.offset, replies.space(request.length as usize)) {
+            Ok(()) => self.counters.bytes_read += u64::from(request.length),
+            Err(error) => {
+                replies.rewind(mark);
+                let failure = self.failure(&error, command::READ, false);
+                self.finish(request.cookie, Err(failure), replies);
+            }
+        }
+    }
+
+    /// One chunk of data; false if it became the error that ends the reply.
+    ///
+    /// The bytes are here before the chunk is sent, so the last one may say that the reply is complete.
+    fn data_chunk<W: Write>(&mut self, cookie: u64, range: ByteRange, last: bool, replies: &mut Replies<W>) -> bool {
+        let mark = replies.mark();
+        let length = u32::try_from(range.len() + 8).expect("at most a request");
+        replies.chunk(cookie, chunk::OFFSET_DATA, if last { chunk::DONE } else { 0 }, length);
+        replies.put(&range.start().to_be_bytes());
+        match self.disk.read(range.start(), replies.space(byte_count(range))) {
+            Ok(()) => {
+                self.counters.bytes_read += range.len();
+                true
+            }
+            Err(error) => {
+                replies.rewind(mark);
+                self.counters.failed += 1;
+                let Failure { errno, words } = self.failure(&error, command::READ, false);
+                replies.error(cookie, errno, &words, Some(range.start()));
+                false
+            }
+        }
+    }
+
+    /// Splits a read into data and holes. Where the map cannot be read everything is data, which is always right.
+    fn parts(&mut self, range: ByteRange) -> Vec<Part> {
+        if self.known_data.is_some_and(|known| known.contains(range)) {
+            return vec![Part { range, zero: false }];
+        }
+        let mut parts: Vec<Part> = Vec::new();
+        let mut last_data: Option<ByteRange> = None;
+        let mut visit = |extent: Extent| {
+            let zero = extent.kind.reads_as_zero();
+            if !zero {
+                last_data = match last_data {
+                    Some(data) if data.end() == extent.range.start() => {
+                        ByteRange::new(data.start(), extent.range.end()).ok()
+                    }
+                    _ => Some(extent.range),
+                };
+            }
+            if let Some(range) = extent.range.intersect(range) {
+                add(&mut parts, range, zero);
+            }
+            let enough = extent.range.end() >= range.end() || parts.len() >= MAX_PARTS;
+            if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let asked = range.end().saturating_add(LOOK_AHEAD_BYTES).min(self.disk.len_bytes()) - range.start();
+        if let Err(error) = self.disk.extents(range.start(), asked, &mut visit) {
+            tracing::debug!(%error, "the map cannot be read; sending everything as data");
+            return vec![Part { range, zero: false }];
+        }
+        if last_data.is_some() {
+            self.known_data = last_data;
+        }
+        let covered = parts.last().map_or(range.start(), |part| part.range.end());
+        if let Some(rest) = range.after(covered) {
+            add(&mut parts, rest, false);
+        }
+        parts
+    }
+}
+
+/// Appends a part, joined to the one before where both are data, or where a hole is too short to pay.
+fn add(parts: &mut Vec<Part>, range: ByteRange, zero: bool) {
+    let zero = zero && range.len() >= MIN_HOLE_BYTES;
+    if let Some(last) = parts.last_mut()
+        && last.zero == zero
+        && let Ok(joined) = ByteRange::new(last.range.start(), range.end())
+    {
+        last.range = joined;
+    } else {
+        parts.push(Part { range, zero });
+    }
+}
