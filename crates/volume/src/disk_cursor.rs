@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use block_device::{Disk, Durability, Error, ErrorKind};
+use block_device::{Disk, Durability, Error, ErrorKind, Result};
 
 /// Reads and writes a [`Disk`] at any offset and length, for libraries that want [`Read`], [`Write`] and [`Seek`].
 ///
@@ -45,7 +45,7 @@ impl DiskCursor {
 }
 
 fn in_memory(bytes: u64) -> usize {
-    usize::try_from(bytes).expect("at most one step and one block")
+    usize::try_from(bytes).expect("what fits in memory")
 }
 
 fn to_io(error: Error) -> io::Error {
@@ -57,6 +57,23 @@ fn to_io(error: Error) -> io::Error {
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error)
+}
+
+/// Reads bytes that need not lie on block boundaries.
+pub(crate) fn read_at(disk: &Disk, offset: u64, buffer: &mut [u8]) -> Result<()> {
+    let block = disk.geometry().logical_block.bytes();
+    let end = offset.saturating_add(buffer.len() as u64);
+    if end > disk.len_bytes() {
+        return Err(Error::new(ErrorKind::OutOfBounds, "read").at_offset(offset));
+    }
+    let start = offset - offset % block;
+    if start == offset && end.is_multiple_of(block) {
+        return disk.read(offset, buffer);
+    }
+    let mut blocks = vec![0; in_memory(end.next_multiple_of(block) - start)];
+    disk.read(start, &mut blocks)?;
+    buffer.copy_from_slice(&blocks[in_memory(offset - start)..][..buffer.len()]);
+    Ok(())
 }
 
 impl Read for DiskCursor {

@@ -19,13 +19,21 @@
 //! free: bad clusters, reserved sectors, and the bytes past the last cluster.
 #![forbid(unsafe_code)]
 
-use block_device::{ByteRange, Disk, Result};
+use block_device::ByteRange;
+#[expect(unused_imports, reason = "the crate's documentation speaks of it")]
+use block_device::Disk;
 
 mod disk_cursor;
 pub mod fat;
+mod free_space;
+mod inspect;
 mod partition_write;
+mod recognise;
+mod table;
 
 pub use disk_cursor::DiskCursor;
+pub use free_space::{FreeSpace, free_space};
+pub use inspect::inspect;
 pub use partition_write::*;
 
 /// What was found in a disk.
@@ -130,15 +138,4 @@ impl FileSystem {
             Self::BitLocker => "bitlocker",
         }
     }
-}
-
-/// Finds the partition table and the file systems of `disk`.
-///
-/// # Errors
-/// [`ErrorKind::Corrupt`](block_device::ErrorKind::Corrupt) where a partition table is there and cannot be believed:
-/// overlapping partitions, partitions beyond the end of the disk, a loop of logical partitions, both copies of a GPT
-/// damaged. Those of reading the disk.
-pub fn inspect(disk: &Disk) -> Result<Contents> {
-    let _ = disk;
-    Ok(Contents::default())
 }
