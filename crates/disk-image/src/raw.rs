@@ -7,7 +7,7 @@ use block_device::{
     BlockDevice, ByteRange, Discard, DiscardEffect, Durability, Extent, Geometry, LogicalBlock, Result, ZeroEffect,
     ZeroMode,
 };
-use sparse_file::{Access, SparseFile};
+use sparse_file::{Ability, Access, SparseFile};
 
 pub(crate) const LOGICAL_BLOCK: LogicalBlock = LogicalBlock::B512;
 
@@ -24,7 +24,7 @@ impl RawImage {
     /// # Errors
     /// Those of asking the file system what it can do.
     pub fn new(file: Arc<SparseFile>) -> Result<Self> {
-        let can_punch = file.support()?.punch;
+        let can_punch = file.support()?.punch == Ability::Yes;
         let granularity = file.granularity_bytes().next_multiple_of(LOGICAL_BLOCK.bytes());
         let discard = if can_punch {
             Discard { granularity_bytes: granularity, effect: DiscardEffect::Zeroes }
@@ -40,13 +40,6 @@ impl RawImage {
         };
         Ok(Self { file, geometry })
     }
-
-    fn make_durable(&self, durability: Durability) -> Result<()> {
-        match durability {
-            Durability::Cached => Ok(()),
-            Durability::ForceUnitAccess => self.file.sync(),
-        }
-    }
 }
 
 impl BlockDevice for RawImage {
@@ -59,8 +52,10 @@ impl BlockDevice for RawImage {
     }
 
     fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
-        self.file.write_at(offset, data)?;
-        self.make_durable(durability)
+        match durability {
+            Durability::Cached => self.file.write_at(offset, data),
+            Durability::ForceUnitAccess => self.file.write_at_durable(offset, data),
+        }
     }
 
     fn flush(&self) -> Result<()> {
@@ -73,7 +68,9 @@ impl BlockDevice for RawImage {
 
     fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
         let effect = self.file.zero(range, mode)?;
-        self.make_durable(durability)?;
+        if durability == Durability::ForceUnitAccess {
+            self.file.sync()?;
+        }
         Ok(effect)
     }
 
