@@ -71,7 +71,11 @@ impl Server {
         export.check()?;
         limits.check()?;
         let (listener, wake) = match listen {
-            Listen::Unix(path) => sys::Listener::bind_unix(path)?,
+            Listen::Unix(path) => {
+                let failed = |source| Error::from_io("listen on", source).at_path(path.display());
+                let path = std::path::absolute(path).map_err(failed)?;
+                sys::Listener::bind_unix(&path, Address::Unix(path.clone()))?
+            }
             Listen::Tcp(address) if !address.ip().is_loopback() => {
                 return Err(Error::new(ErrorKind::Refused, "listen on")
                     .at_path(address)

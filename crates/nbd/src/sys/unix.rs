@@ -48,12 +48,11 @@ impl Wake {
 }
 
 impl Listener {
-    /// Listens at `path`, where nothing may stand, with mode 0600.
-    pub(crate) fn bind_unix(path: &Path) -> Result<(Self, Wake)> {
+    /// Listens at `path`, absolute, where nothing may stand, with mode 0600.
+    pub(crate) fn bind_unix(path: &Path, address: Address) -> Result<(Self, Wake)> {
         let failed = |error: Error| error.at_path(path.display());
         let io = |source: io::Error| failed(Error::from_io("listen on", source));
-        let path = &std::path::absolute(path).map_err(io)?;
-        let address = SocketAddrUnix::new(path).map_err(|source| match source {
+        let name = SocketAddrUnix::new(path).map_err(|source| match source {
             rustix::io::Errno::NAMETOOLONG => failed(
                 Error::new(ErrorKind::TooLarge, "listen on")
                     .because(format!(
@@ -69,7 +68,7 @@ impl Listener {
         // Linux gives the file the mode of the unbound socket: there is no moment in which it is open to others, and
         // the process's umask, which other threads use too, stays as it is.
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|source| io(source.into()))?;
-        rustix::net::bind(&socket, &address).map_err(|source| match source {
+        rustix::net::bind(&socket, &name).map_err(|source| match source {
             rustix::io::Errno::ADDRINUSE => failed(occupied(path)),
             rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR => failed(
                 Error::new(ErrorKind::NotFound, "listen on")
@@ -79,12 +78,12 @@ impl Listener {
             source => io(source.into()),
         })?;
         let file = SocketFile::new(path).map_err(io)?;
-        if file.mode & 0o177 != 0 {
-            // Nobody can connect before `listen`.
+        if std::fs::symlink_metadata(path).map_err(io)?.mode() & 0o177 != 0 {
+            // Another system than Linux. Nobody can connect before `listen` either.
             rustix::fs::chmod(path, Mode::RUSR | Mode::WUSR).map_err(|source| io(source.into()))?;
         }
         rustix::net::listen(&socket, BACKLOG).map_err(|source| io(source.into()))?;
-        Self::new(Listening::Unix(socket.into()), Address::Unix(path.clone()), Some(file)).map_err(io)
+        Self::new(Listening::Unix(socket.into()), address, Some(file)).map_err(io)
     }
 
     /// Listens on a TCP address.
@@ -229,30 +228,34 @@ fn answers(path: &Path) -> rustix::io::Result<()> {
     }
 }
 
-/// The file of a UNIX socket we made.
+/// The file of a UNIX socket we made. Removed when this is dropped, if it is still the same.
 struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
-    mode: u32,
 }
 
 impl SocketFile {
     fn new(path: &Path) -> io::Result<Self> {
-        let metadata = std::fs::symlink_metadata(path)?;
-        Ok(Self { path: path.into(), identity: (metadata.dev(), metadata.ino()), mode: metadata.mode() })
+        Ok(Self { path: path.into(), identity: identity(path)? })
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Somebody may have removed it and put another there: that one is not ours.
-        let ours = Self::new(&self.path).is_ok_and(|now| now.identity == self.identity);
+        let ours = identity(&self.path).is_ok_and(|now| now == self.identity);
         if !ours {
             tracing::debug!(path = %self.path.display(), "the socket is no longer ours; left as it is");
         } else if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "the socket could not be removed");
         }
     }
+}
+
+/// Device and inode of what stands at `path`.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// A connected client.

@@ -36,7 +36,7 @@ impl Wake {
 
 impl Listener {
     /// Not supported here.
-    pub(crate) fn bind_unix(path: &Path) -> Result<(Self, Wake)> {
+    pub(crate) fn bind_unix(path: &Path, _: Address) -> Result<(Self, Wake)> {
         Err(Error::new(ErrorKind::Unsupported, "listen on")
             .at_path(path.display())
             .because("UNIX sockets are not supported on Windows")
