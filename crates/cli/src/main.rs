@@ -15,11 +15,14 @@
 
 mod arguments;
 mod context;
+mod creation;
+mod describe;
 mod exit;
 mod failure;
 mod interrupt;
 mod picture;
 mod progress;
+mod scan;
 mod size;
 mod table;
 mod verb;

@@ -44,6 +44,9 @@ impl FromStr for Size {
         if text.is_empty() {
             return bad("a size is missing; write for example 10GiB");
         }
+        if text.starts_with("--") {
+            return bad("a size is missing before the next option; write for example 10GiB");
+        }
         if text.starts_with('-') {
             return bad("a size cannot be negative");
         }
@@ -163,6 +166,7 @@ mod tests {
             ("", "missing"),
             ("  ", "missing"),
             ("-1", "negative"),
+            ("--json", "missing"),
             ("-10GiB", "negative"),
             ("1.5G", "whole number"),
             ("1,5G", "whole number"),

@@ -45,6 +45,11 @@ impl Table {
         self.row([name.to_owned(), what.to_string()]);
     }
 
+    /// Whether it has no rows.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Prints it, two spaces between columns, nothing at the end of a line.
     pub(crate) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         let width = |text: &str| text.chars().count();

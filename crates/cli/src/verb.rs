@@ -1,7 +1,19 @@
 //! The verbs: one file each, holding its arguments, its call and its printing.
 
+mod attach;
 mod completions;
+mod copy;
+mod create;
+mod detach;
+mod format;
+mod info;
+mod list;
 mod man;
+mod map;
+mod punch;
+mod serve;
+mod sparse;
+mod trim;
 
 use clap::Subcommand;
 
@@ -11,6 +23,18 @@ use crate::failure::Failure;
 /// What to do.
 #[derive(Subcommand)]
 pub(crate) enum Verb {
+    Create(create::Create),
+    Info(info::Info),
+    Map(map::Map),
+    Punch(punch::Punch),
+    Sparse(sparse::Sparse),
+    Trim(trim::Trim),
+    Copy(copy::Copy),
+    Format(format::Format),
+    Serve(serve::Serve),
+    Attach(attach::Attach),
+    Detach(detach::Detach),
+    List(list::List),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -19,6 +43,18 @@ impl Verb {
     /// Does it.
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         match self {
+            Self::Create(verb) => verb.run(context),
+            Self::Info(verb) => verb.run(context),
+            Self::Map(verb) => verb.run(context),
+            Self::Punch(verb) => verb.run(context),
+            Self::Sparse(verb) => verb.run(context),
+            Self::Trim(verb) => verb.run(context),
+            Self::Copy(verb) => verb.run(context),
+            Self::Format(verb) => verb.run(context),
+            Self::Serve(verb) => verb.run(context),
+            Self::Attach(verb) => verb.run(context),
+            Self::Detach(verb) => verb.run(context),
+            Self::List(verb) => verb.run(context),
             Self::Completions(verb) => verb.run(context),
             Self::Man(verb) => verb.run(context),
         }

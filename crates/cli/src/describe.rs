@@ -1,0 +1,193 @@
+//! What several verbs say about the same things: locks, contents, attached disks.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use attach::Attached;
+use serde::Serialize;
+use sparse_file::{Hold, Holder};
+use volume::{Contents, TableKind};
+
+use crate::size::Bytes;
+use crate::table::{Align, Table};
+
+/// Who has an image.
+#[derive(Serialize)]
+pub(crate) struct HolderJson {
+    pid: Option<u32>,
+    name: String,
+    how: &'static str,
+}
+
+impl From<&Holder> for HolderJson {
+    fn from(holder: &Holder) -> Self {
+        let how = match holder.how {
+            Hold::Lock => "lock",
+            Hold::Open => "open",
+            Hold::Device => "device",
+        };
+        Self { pid: holder.pid, name: holder.name.clone(), how }
+    }
+}
+
+/// What is inside a disk.
+#[derive(Serialize)]
+pub(crate) struct ContentsJson {
+    partition_table: Option<TableJson>,
+    volumes: Vec<VolumeJson>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct TableJson {
+    kind: &'static str,
+    partitions: Vec<PartitionJson>,
+}
+
+#[derive(Serialize)]
+struct PartitionJson {
+    number: u32,
+    offset: u64,
+    length: u64,
+    r#type: String,
+    label: Option<String>,
+}
+
+#[derive(Serialize)]
+struct VolumeJson {
+    partition: Option<u32>,
+    offset: u64,
+    size_bytes: u64,
+    file_system: &'static str,
+    label: Option<String>,
+    free_bytes: Option<u64>,
+}
+
+/// The name of a kind of partition table, as it is written on the command line.
+pub(crate) fn table_name(kind: TableKind) -> &'static str {
+    match kind {
+        TableKind::Mbr => "mbr",
+        TableKind::Gpt => "gpt",
+    }
+}
+
+impl From<&Contents> for ContentsJson {
+    fn from(contents: &Contents) -> Self {
+        let partition_table = contents.table.as_ref().map(|table| TableJson {
+            kind: table_name(table.kind),
+            partitions: table
+                .partitions
+                .iter()
+                .map(|partition| PartitionJson {
+                    number: partition.number,
+                    offset: partition.range.start(),
+                    length: partition.range.len(),
+                    r#type: partition.type_name.clone(),
+                    label: partition.label.clone(),
+                })
+                .collect(),
+        });
+        let volumes = contents
+            .volumes
+            .iter()
+            .map(|volume| VolumeJson {
+                partition: volume.partition,
+                offset: volume.range.start(),
+                size_bytes: volume.range.len(),
+                file_system: volume.file_system.name(),
+                label: volume.label.clone(),
+                free_bytes: volume.free_bytes,
+            })
+            .collect();
+        Self { partition_table, volumes, warnings: contents.warnings.clone() }
+    }
+}
+
+/// Prints what is inside a disk: one line a partition, or a line for the disk that has none.
+pub(crate) fn print_contents(contents: &Contents, out: &mut dyn Write) -> io::Result<()> {
+    let mut rows = Table::with_header(&[
+        ("part", Align::Right),
+        ("offset", Align::Right),
+        ("size", Align::Right),
+        ("file system", Align::Left),
+        ("label", Align::Left),
+        ("free", Align::Right),
+        ("type", Align::Left),
+    ]);
+    let text = |label: &Option<String>| label.clone().unwrap_or_else(|| "-".to_owned());
+    let partitions = contents.table.iter().flat_map(|table| &table.partitions);
+    for partition in partitions.clone() {
+        let inside = contents.volumes.iter().find(|volume| volume.partition == Some(partition.number));
+        let label = inside.and_then(|volume| volume.label.clone()).or_else(|| partition.label.clone());
+        let free = inside.and_then(|volume| volume.free_bytes);
+        rows.row([
+            partition.number.to_string(),
+            Bytes(partition.range.start()).to_string(),
+            Bytes(partition.range.len()).to_string(),
+            inside.map_or("-", |volume| volume.file_system.name()).to_owned(),
+            text(&label),
+            free.map_or_else(|| "-".to_owned(), |free| Bytes(free).to_string()),
+            partition.type_name.clone(),
+        ]);
+    }
+    let numbers: Vec<u32> = partitions.map(|partition| partition.number).collect();
+    for volume in contents.volumes.iter().filter(|volume| volume.partition.is_none_or(|of| !numbers.contains(&of))) {
+        rows.row([
+            "-".to_owned(),
+            Bytes(volume.range.start()).to_string(),
+            Bytes(volume.range.len()).to_string(),
+            volume.file_system.name().to_owned(),
+            text(&volume.label),
+            volume.free_bytes.map_or_else(|| "-".to_owned(), |free| Bytes(free).to_string()),
+            "the whole disk".to_owned(),
+        ]);
+    }
+    if let Some(table) = &contents.table {
+        writeln!(out, "partition table: {}", table_name(table.kind))?;
+    }
+    if rows.is_empty() {
+        writeln!(out, "nothing that is recognised")?;
+    } else {
+        rows.print(out)?;
+    }
+    contents.warnings.iter().try_for_each(|warning| writeln!(out, "warning: {warning}"))
+}
+
+/// What is inside a disk, in a few words for a message: `fat32 "BACKUP"`, `an mbr partition table`.
+pub(crate) fn in_words(contents: &Contents) -> Option<String> {
+    let mut words = String::new();
+    if let Some(table) = &contents.table {
+        let article = if table.kind == TableKind::Mbr { "an" } else { "a" };
+        let _ = write!(words, "{article} {} partition table", table_name(table.kind).to_uppercase());
+    }
+    for volume in &contents.volumes {
+        let joint = if words.is_empty() { "" } else { ", " };
+        let _ = write!(words, "{joint}a {} file system", volume.file_system.name());
+        if let Some(label) = &volume.label {
+            let _ = write!(words, " {label:?}");
+        }
+    }
+    (!words.is_empty()).then_some(words)
+}
+
+/// A disk that this machine sees.
+#[derive(Serialize)]
+pub(crate) struct AttachedJson {
+    image: String,
+    device: String,
+    mounted_at: Vec<String>,
+    read_only: bool,
+    notes: Vec<String>,
+}
+
+impl From<&Attached> for AttachedJson {
+    fn from(attached: &Attached) -> Self {
+        Self {
+            image: attached.image.display().to_string(),
+            device: attached.device.display().to_string(),
+            mounted_at: attached.mounted_at.iter().map(|at| at.display().to_string()).collect(),
+            read_only: attached.read_only,
+            notes: attached.notes.clone(),
+        }
+    }
+}

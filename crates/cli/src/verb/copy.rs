@@ -1,0 +1,105 @@
+//! `copy SRC DST`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use disk_types::Result;
+use serde::Serialize;
+use sparse_file::{CopyObserver, CopyOptions};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::progress::Progress;
+use crate::size::Bytes;
+
+/// Copy an image with its holes
+///
+/// By sharing extents where the file system can, otherwise data extent by data extent. An existing file is never overwritten.
+/// Until it is whole the copy is named DST.partial; an interrupted copy is not continued.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  sparsedisk copy disk.img backup.img
+  sparsedisk copy --detect-zeroes dense.img sparse.img    written zeroes become holes")]
+pub(crate) struct Copy {
+    /// The image, or any other file
+    #[arg(value_name = "SRC", value_hint = clap::ValueHint::FilePath)]
+    source: PathBuf,
+    /// The new file
+    #[arg(value_name = "DST", value_hint = clap::ValueHint::FilePath)]
+    destination: PathBuf,
+    /// Read all data, and leave holes where it is zero
+    #[arg(long)]
+    detect_zeroes: bool,
+    /// Allocate all of the copy: the way onto a file system without holes
+    #[arg(long, conflicts_with = "detect_zeroes")]
+    dense: bool,
+    /// Read both again afterwards, and compare
+    #[arg(long)]
+    verify: bool,
+    /// Keep the times of last access and modification
+    #[arg(long)]
+    keep_times: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    bytes_copied: u64,
+    holes_kept_bytes: u64,
+    method: &'static str,
+    apparent_bytes: u64,
+    allocated_bytes: u64,
+    bytes_shared: u64,
+    holes_filled_bytes: u64,
+    zeroes_left_out_bytes: u64,
+    verified: bool,
+}
+
+struct Observer(Progress);
+
+impl CopyObserver for Observer {
+    fn progress(&mut self, done_bytes: u64, total_bytes: u64) {
+        self.0.update("copying", done_bytes, total_bytes);
+    }
+
+    fn may_continue(&mut self) -> Result<()> {
+        interrupt::check()
+    }
+}
+
+impl Copy {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let Self { detect_zeroes, dense, verify, keep_times, .. } = *self;
+        let options = CopyOptions { detect_zeroes, dense, verify, keep_times };
+        let mut observer = Observer(Progress::new(context));
+        let report = sparse_file::copy(&self.source, &self.destination, &options, &mut observer)?;
+        drop(observer);
+        let document = Document {
+            bytes_copied: report.bytes_copied,
+            holes_kept_bytes: report.holes_kept_bytes,
+            method: report.method.name(),
+            apparent_bytes: report.apparent_bytes,
+            allocated_bytes: report.allocated_bytes,
+            bytes_shared: report.bytes_shared,
+            holes_filled_bytes: report.holes_filled_bytes,
+            zeroes_left_out_bytes: report.zeroes_left_out_bytes,
+            verified: report.verified,
+        };
+        context.report(&document, |out| {
+            write!(out, "copied {} to {}: ", self.source.display(), self.destination.display())?;
+            match report.bytes_shared {
+                0 => write!(out, "{} copied", Bytes(report.bytes_copied))?,
+                shared => write!(out, "{} shared", Bytes(shared))?,
+            }
+            write!(out, ", {} of holes kept", Bytes(report.holes_kept_bytes))?;
+            if report.zeroes_left_out_bytes > 0 {
+                write!(out, ", {} of zeroes left out", Bytes(report.zeroes_left_out_bytes))?;
+            }
+            if report.verified {
+                write!(out, ", verified")?;
+            }
+            writeln!(out, "; {} allocated (method: {})", Bytes(report.allocated_bytes), report.method.name())
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! `info IMAGE`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use disk_image::{Format, Image};
+use disk_types::{ErrorKind, MAX_OFFSET};
+use serde::Serialize;
+use sparse_file::{Ability, Access, Holder, Ledger, SparseFile, Support};
+use volume::Contents;
+
+use crate::context::Context;
+use crate::describe::{self, ContentsJson, HolderJson};
+use crate::failure::Failure;
+use crate::size::{Bytes, Count, Exact};
+use crate::table::Table;
+
+/// Show what an image holds and what it occupies
+///
+/// Works on any regular file, also while somebody else uses it. Every figure is the file system's own.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  sparsedisk info disk.img
+  sparsedisk info --json disk.img | jq .allocated_bytes")]
+pub(crate) struct Info {
+    /// The image, or any other file
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    image: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Document {
+    path: String,
+    format: Option<&'static str>,
+    apparent_bytes: u64,
+    allocated_bytes: u64,
+    allocated_source: &'static str,
+    data_bytes: u64,
+    hole_bytes: u64,
+    unwritten_bytes: u64,
+    extents: u64,
+    granularity_bytes: u64,
+    sparse: Sparse,
+    file_system: FileSystem,
+    locked: Option<HolderJson>,
+    contents: Option<ContentsJson>,
+}
+
+#[derive(Serialize)]
+struct Sparse {
+    supported: Option<bool>,
+    marked: bool,
+}
+
+#[derive(Serialize)]
+struct FileSystem {
+    name: String,
+    max_file_bytes: u64,
+    punch: Option<bool>,
+    zero_range: Option<bool>,
+    allocate: Option<bool>,
+    clone: Option<bool>,
+    map: String,
+    forbidding: Vec<&'static str>,
+}
+
+/// `None` where it could not be tried.
+pub(crate) fn known(ability: Ability) -> Option<bool> {
+    match ability {
+        Ability::Yes => Some(true),
+        Ability::No => Some(false),
+        Ability::Unknown => None,
+    }
+}
+
+impl From<&Support> for FileSystem {
+    fn from(support: &Support) -> Self {
+        Self {
+            name: support.file_system.clone(),
+            max_file_bytes: support.max_file_bytes,
+            punch: known(support.punch),
+            zero_range: known(support.zero_range),
+            allocate: known(support.allocate),
+            clone: known(support.clone),
+            map: support.map.to_string(),
+            forbidding: support.forbidding.clone(),
+        }
+    }
+}
+
+impl Info {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let file = SparseFile::open(&self.image, Access::Inspect)?;
+        let ledger = file.ledger()?;
+        let support = file.support()?;
+        let marked = file.is_marked_sparse()?;
+        let holder = file.holder();
+        let disk = match Image::over(file, Format::Raw) {
+            Ok(image) => Some(image),
+            Err(error) if error.kind() == ErrorKind::InvalidInput => None,
+            Err(error) => return Err(error.into()),
+        };
+        let contents = disk.as_ref().map(|image| look_inside(image));
+        let format = disk.as_ref().map(|image| image.format.name());
+        let document = Document {
+            path: self.image.display().to_string(),
+            format,
+            apparent_bytes: ledger.apparent_bytes,
+            allocated_bytes: ledger.allocated_bytes,
+            allocated_source: ledger.source,
+            data_bytes: ledger.data_bytes,
+            hole_bytes: ledger.hole_bytes,
+            unwritten_bytes: ledger.unwritten_bytes,
+            extents: ledger.extents,
+            granularity_bytes: ledger.granularity_bytes,
+            sparse: Sparse { supported: known(support.punch), marked },
+            file_system: (&support).into(),
+            locked: holder.as_ref().map(Into::into),
+            contents: contents.as_ref().map(Into::into),
+        };
+        context.answer(&document, |out| {
+            self.table(&ledger, &support, marked, holder.as_ref(), format).print(out)?;
+            match &contents {
+                Some(contents) => {
+                    writeln!(out)?;
+                    describe::print_contents(contents, out)
+                }
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn table(
+        &self,
+        ledger: &Ledger,
+        support: &Support,
+        marked: bool,
+        holder: Option<&Holder>,
+        format: Option<&str>,
+    ) -> Table {
+        let mut table = Table::of_facts();
+        table.fact("image", self.image.display());
+        table.fact("format", format.unwrap_or("not a disk: its size is not a positive multiple of 512"));
+        table.fact("apparent size", Exact(ledger.apparent_bytes));
+        table.fact("allocated", format!("{}, by {}", Exact(ledger.allocated_bytes), ledger.source));
+        table.fact("data", format!("{} in {} extents", Exact(ledger.data_bytes), Count(ledger.extents)));
+        if ledger.unwritten_bytes > 0 {
+            table.fact("  never written", Exact(ledger.unwritten_bytes));
+        }
+        table.fact("holes", Exact(ledger.hole_bytes));
+        table.fact("granularity", Exact(ledger.granularity_bytes));
+        table.fact(
+            "sparse",
+            format!("{}; holes can be punched: {}", if marked { "marked" } else { "not marked" }, support.punch),
+        );
+        let limit = match support.max_file_bytes {
+            MAX_OFFSET.. => "files of any size".to_owned(),
+            bytes => format!("files up to {}", Bytes(bytes)),
+        };
+        table.fact(
+            "file system",
+            format!("{}, {limit}, clone: {}, map by {}", support.file_system, support.clone, support.map),
+        );
+        if !support.forbidding.is_empty() {
+            table.fact("forbidden by", support.forbidding.join(", "));
+        }
+        table.fact("in use", holder.map_or_else(|| "no".to_owned(), |holder| format!("by {holder}")));
+        table
+    }
+}
+
+/// What is inside, whatever state it is in: an inside that cannot be read is a warning, not a failure.
+fn look_inside(image: &Image) -> Contents {
+    volume::inspect(&image.disk)
+        .unwrap_or_else(|error| Contents { warnings: vec![error.to_string()], ..Contents::default() })
+}

@@ -1,0 +1,72 @@
+//! `punch IMAGE --offset O --length L`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use disk_types::ByteRange;
+use serde::Serialize;
+use sparse_file::{Access, SparseFile};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::size::{self, Bytes, Size};
+
+/// Make a range of an image zero, and give its space back
+///
+/// Whole blocks of the host's file system are deallocated; what is left at the edges is overwritten with zeroes. The size of the
+/// image stays. Whatever was in the range is lost.
+#[derive(Args)]
+#[command(after_help = size::HELP, after_long_help = concat!("\
+Examples:
+  sparsedisk punch disk.img --offset 1GiB --length 512MiB
+
+", "Sizes: 4096 (bytes); 512K, 10G, 10GiB (powers of 1024); 10MB, 10GB (powers of 1000). Whole numbers only."))]
+pub(crate) struct Punch {
+    /// The image
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    image: PathBuf,
+    /// Where the range begins
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    offset: Size,
+    /// How long it is
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    length: Size,
+}
+
+#[derive(Serialize)]
+struct Document {
+    offset: u64,
+    length: u64,
+    allocated_before_bytes: u64,
+    allocated_after_bytes: u64,
+    freed_bytes: u64,
+}
+
+impl Punch {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let at_image = |error: disk_types::Error| error.at_path(self.image.display());
+        let range = ByteRange::at(self.offset.0, self.length.0).map_err(at_image)?;
+        let file = SparseFile::open(&self.image, Access::ReadWrite)?;
+        let allocated_before_bytes = file.allocated_bytes()?;
+        file.punch(range)?;
+        file.sync()?;
+        let allocated_after_bytes = file.allocated_bytes()?;
+        let document = Document {
+            offset: range.start(),
+            length: range.len(),
+            allocated_before_bytes,
+            allocated_after_bytes,
+            freed_bytes: allocated_before_bytes.saturating_sub(allocated_after_bytes),
+        };
+        context.report(&document, |out| {
+            writeln!(
+                out,
+                "{} zero from byte {} on; {} freed, {} still allocated",
+                Bytes(range.len()),
+                range.start(),
+                Bytes(document.freed_bytes),
+                Bytes(allocated_after_bytes)
+            )
+        })
+    }
+}

@@ -1,0 +1,206 @@
+//! `serve IMAGE`
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use block_device::{Counters, Disk, RangeLocked, Stats, ZeroDetect};
+use clap::Args;
+use disk_image::{Format, Image};
+use disk_types::{Error, ErrorKind, Result};
+use nbd::{Export, Limits, Listen, Server};
+use serde::Serialize;
+use sparse_file::{Access, Allocation};
+
+use crate::context::Context;
+use crate::creation::{self, Inside};
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::size::{Bytes, Count, Size};
+use crate::table::Table;
+
+/// Serve an image over NBD until stopped
+///
+/// Prints how to connect, then serves any number of clients until SIGINT or SIGTERM; what is under way is finished and flushed.
+/// Blocks of zeroes that clients write are not stored but given back.
+#[derive(Args)]
+#[command(after_help = "\
+Without --listen it is the socket that systemd passed on (LISTEN_FDS), if it did, or else a UNIX socket beside the image,
+IMAGE.sock, which only this user can open.
+
+Examples:
+  sparsedisk serve disk.img --size 10GiB --fs fat32    the image is created if it is missing
+  sparsedisk serve disk.img --listen tcp:127.0.0.1:10809
+  nbdinfo \"nbd+unix:///?socket=disk.img.sock\"")]
+pub(crate) struct Serve {
+    /// The image
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    image: PathBuf,
+    /// Create the image with this size if it is missing; if it is there, it must have this size
+    #[arg(long, allow_hyphen_values = true)]
+    size: Option<Size>,
+    #[command(flatten)]
+    inside: Inside,
+    /// Where to listen
+    #[arg(long, value_name = "unix:PATH|tcp:HOST:PORT")]
+    listen: Option<String>,
+    /// Take no writes
+    #[arg(long, conflicts_with = "size")]
+    read_only: bool,
+    /// Allow --listen on an address that other machines reach: they can read and write the disk, without a password
+    #[arg(long, requires = "listen")]
+    allow_remote: bool,
+    /// Store zeroes that clients write, instead of giving their blocks back
+    #[arg(long)]
+    no_detect_zeroes: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    path: String,
+    uri: String,
+    size_bytes: u64,
+    read_only: bool,
+    created: bool,
+}
+
+impl Serve {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        let listen = self.listen()?;
+        let (image, created) = self.image()?;
+        let allocated_before_bytes = image.file.allocated_bytes()?;
+        let (disk, counters) = self.layers(&image)?;
+        let export = Export {
+            name: self.image.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            description: format!("{} ({})", self.image.display(), Bytes(disk.len_bytes())),
+            disk,
+        };
+        let server = Server::bind(&listen, export, Limits::default()).map_err(explain_socket)?;
+        let stopper = server.stopper();
+        interrupt::on_ask(move || stopper.stop());
+        let document = Document {
+            path: self.image.display().to_string(),
+            uri: server.uri(),
+            size_bytes: image.disk.len_bytes(),
+            read_only: self.read_only,
+            created,
+        };
+        // Nobody may be reading any more, and still others want to be served.
+        let told = context.answer(&document, |out| print_start(&document, &server.connect_lines(), out));
+        if let Err(Failure::Output(error)) = told {
+            tracing::warn!(%error, "cannot say how to connect");
+        }
+        let served = server.run()?;
+        if !context.json() && !context.quiet() {
+            let allocated_bytes = image.file.allocated_bytes()?;
+            context.write_page(|out| {
+                let mut table = summary(&counters);
+                table.fact("connections", Count(served.connections));
+                table.fact(
+                    "allocated",
+                    format!("{} before, {} now", Bytes(allocated_before_bytes), Bytes(allocated_bytes)),
+                );
+                table.print(out)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn listen(&self) -> Result<Listen> {
+        let listen = match &self.listen {
+            Some(text) => text.parse()?,
+            None if std::env::var_os("LISTEN_FDS").is_some() => Listen::Inherited,
+            None => Listen::Unix(beside(&self.image)),
+        };
+        Ok(if self.allow_remote { listen.allow_remote() } else { listen })
+    }
+
+    /// Opens the image, or creates it where a size is given and nothing is there.
+    fn image(&self) -> Result<(Image, bool)> {
+        let Some(Size(len_bytes)) = self.size else {
+            if self.inside.file_system.is_some() || self.inside.partition.table().is_some() {
+                return Err(Error::new(ErrorKind::InvalidInput, "serve")
+                    .at_path(self.image.display())
+                    .because("--fs and --partition are for an image that is created, and there is no --size")
+                    .advise("give --size too, or format the image with `sparsedisk format`"));
+            }
+            let access = if self.read_only { Access::ReadOnly } else { Access::ReadWrite };
+            return Image::open(&self.image, access).map(|image| (image, false));
+        };
+        match creation::create(&self.image, len_bytes, Format::Raw, Allocation::Sparse, &self.inside) {
+            Ok((image, _)) => return Ok((image, true)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        let image = Image::open(&self.image, Access::ReadWrite)?;
+        if image.disk.len_bytes() == len_bytes {
+            return Ok((image, false));
+        }
+        Err(Error::new(ErrorKind::InvalidInput, "serve")
+            .at_path(self.image.display())
+            .because(format!("it has {} bytes, and --size asks for {len_bytes}", image.disk.len_bytes()))
+            .advise("leave --size out to serve it as it is"))
+    }
+
+    fn layers(&self, image: &Image) -> Result<(Disk, Arc<Counters>)> {
+        let mut disk = Disk::new(RangeLocked::new(image.disk.clone()))?;
+        if !self.no_detect_zeroes && !self.read_only {
+            disk = Disk::new(ZeroDetect::new(disk))?;
+        }
+        let stats = Stats::new(disk);
+        let counters = stats.counters();
+        Ok((Disk::new(stats)?, counters))
+    }
+}
+
+/// The socket beside the image.
+fn beside(image: &Path) -> PathBuf {
+    let mut name = OsString::from(image);
+    name.push(".sock");
+    PathBuf::from(name)
+}
+
+fn explain_socket(error: Error) -> Error {
+    match (error.kind(), error.advice()) {
+        (ErrorKind::Refused, _) => {
+            error.advise("--allow-remote allows it; without it listen on 127.0.0.1 or unix:PATH")
+        }
+        (ErrorKind::AlreadyExists | ErrorKind::TooLarge, None) => {
+            error.advise("choose another with --listen unix:PATH")
+        }
+        _ => error,
+    }
+}
+
+fn print_start(document: &Document, lines: &[String], out: &mut dyn Write) -> std::io::Result<()> {
+    let how = match (document.created, document.read_only) {
+        (true, _) => ", created",
+        (_, true) => ", read-only",
+        _ => "",
+    };
+    writeln!(
+        out,
+        "serving {} ({}{how}) until SIGINT or SIGTERM; connect with",
+        document.path,
+        Bytes(document.size_bytes)
+    )?;
+    lines.iter().try_for_each(|line| writeln!(out, "  {line}"))
+}
+
+fn summary(counters: &Counters) -> Table {
+    let get = |counter: &AtomicU64| counter.load(Relaxed);
+    let both = |requests: &AtomicU64, bytes: &AtomicU64| {
+        let (requests, bytes) = (get(requests), get(bytes));
+        format!("{}, {}", Count(requests), Bytes(bytes))
+    };
+    let mut table = Table::of_facts();
+    table.fact("reads", both(&counters.reads, &counters.read_bytes));
+    table.fact("writes", both(&counters.writes, &counters.written_bytes));
+    table.fact("trims", both(&counters.discards, &counters.discarded_bytes));
+    table.fact("zeroings", both(&counters.zeroings, &counters.zeroed_bytes));
+    table.fact("flushes", Count(get(&counters.flushes)));
+    table.fact("errors", Count(get(&counters.errors)));
+    table
+}

@@ -1,0 +1,121 @@
+//! `sparse query|set|clear IMAGE`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use disk_types::{ByteRange, ExtentKind};
+use serde::Serialize;
+use sparse_file::{Access, SparseFile};
+
+use super::info::known;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::progress::Progress;
+use crate::size::Bytes;
+
+/// How much is allocated between two looks at the interrupt.
+const STEP_BYTES: u64 = 1 << 30;
+
+/// Ask, set or clear whether a file is sparse
+///
+/// On Windows a file carries a mark that allows holes; on Linux every file may have holes, and `query` says whether the
+/// file system can make them.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  sparsedisk sparse query disk.img
+  sparsedisk sparse clear disk.img    allocate every hole: the image can no longer run out of space")]
+pub(crate) struct Sparse {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Say whether it is sparse, and whether it can be
+    Query(Target),
+    /// Allow holes
+    Set(Target),
+    /// Allocate every hole; what was allocated stays so if there is no space for all
+    Clear(Target),
+}
+
+#[derive(Args)]
+struct Target {
+    /// The image, or any other file
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    image: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    supported: Option<bool>,
+    marked: bool,
+}
+
+#[derive(Serialize)]
+struct Change {
+    marked: bool,
+    allocated_before_bytes: u64,
+    allocated_after_bytes: u64,
+}
+
+impl Sparse {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        match &self.what {
+            What::Query(target) => query(target, context),
+            What::Set(target) => change(target, true, context),
+            What::Clear(target) => change(target, false, context),
+        }
+    }
+}
+
+fn query(target: &Target, context: &Context) -> Result<(), Failure> {
+    let file = SparseFile::open(&target.image, Access::Inspect)?;
+    let punch = file.support()?.punch;
+    let answer = Answer { supported: known(punch), marked: file.is_marked_sparse()? };
+    context.answer(&answer, |out| {
+        let marked = if answer.marked { "sparse" } else { "not sparse" };
+        writeln!(out, "{}: {marked}; the file system can punch holes: {punch}", target.image.display())
+    })
+}
+
+fn change(target: &Target, sparse: bool, context: &Context) -> Result<(), Failure> {
+    let file = SparseFile::open(&target.image, Access::ReadWrite)?;
+    let allocated_before_bytes = file.allocated_bytes()?;
+    if !sparse {
+        fill_holes(&file, context)?;
+    }
+    file.set_sparse(sparse)?;
+    file.sync()?;
+    let allocated_after_bytes = file.allocated_bytes()?;
+    let change = Change { marked: file.is_marked_sparse()?, allocated_before_bytes, allocated_after_bytes };
+    context.report(&change, |out| {
+        let what = if sparse { "holes are allowed" } else { "every hole is allocated" };
+        writeln!(
+            out,
+            "{}: {what}; {} allocated before, {} now",
+            target.image.display(),
+            Bytes(allocated_before_bytes),
+            Bytes(allocated_after_bytes)
+        )
+    })
+}
+
+/// Allocates hole by hole what `set_sparse` would allocate in one go, so that it can be watched and stopped.
+fn fill_holes(file: &SparseFile, context: &Context) -> Result<(), Failure> {
+    let Some(whole) = ByteRange::whole(file.len_bytes()) else { return Ok(()) };
+    let mut progress = Progress::new(context);
+    for extent in file.extents(whole) {
+        let extent = extent?;
+        for step in extent.range.chunks(STEP_BYTES) {
+            interrupt::check().map_err(|error| error.at_path(file.path().display()))?;
+            if extent.kind == ExtentKind::Hole {
+                file.allocate(step)?;
+            }
+            progress.update("allocating", step.end(), whole.end());
+        }
+    }
+    Ok(())
+}

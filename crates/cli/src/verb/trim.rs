@@ -1,0 +1,313 @@
+//! `trim IMAGE`
+
+use std::path::PathBuf;
+
+use attach::Attached;
+use block_device::DiscardEffect;
+use clap::Args;
+use disk_image::Image;
+use disk_types::{ByteRange, Error, ErrorKind, Result};
+use reclaim::{LeftAlone, Phase, Plan, PlanOptions};
+use serde::Serialize;
+use sparse_file::{Access, SoleOpener, SparseFile};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::progress::Progress;
+use crate::size::{Bytes, Count, Exact};
+use crate::table::{Align, Table};
+
+/// A list of ranges longer than this is shortened, unless -v.
+const SHORT_LIST: usize = 16;
+
+/// Give back what an image occupies and nobody needs
+///
+/// Two things: what is all zero, and what the file system inside (FAT) says is free. Nobody else may have the image open
+/// meanwhile. An image that `attach` has mounted is trimmed through its mount point instead.
+#[derive(Args)]
+#[command(after_help = "\
+It can be interrupted at any moment without harm, and run again.
+
+Examples:
+  sparsedisk trim disk.img
+  sparsedisk trim --dry-run -v disk.img
+  sparsedisk trim --verify disk.img")]
+pub(crate) struct Trim {
+    /// The image
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    image: PathBuf,
+    /// Only what is all zero; do not ask the file system inside
+    #[arg(long)]
+    zeros_only: bool,
+    /// Say what would be given back, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Prove that nothing else changed: hash what is kept, before and after
+    #[arg(long, conflicts_with = "dry_run")]
+    verify: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    allocated_before_bytes: u64,
+    allocated_after_bytes: u64,
+    zero_bytes: u64,
+    free_space_bytes: u64,
+    punched_ranges: u64,
+    dry_run: bool,
+    verified: bool,
+    refused: Vec<RefusedJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ranges: Option<Vec<RangeJson>>,
+}
+
+#[derive(Serialize)]
+struct RefusedJson {
+    offset: u64,
+    length: u64,
+    what: String,
+    why: String,
+    advice: Option<String>,
+}
+
+#[derive(Serialize)]
+struct RangeJson {
+    offset: u64,
+    length: u64,
+}
+
+impl From<&LeftAlone> for RefusedJson {
+    fn from(left: &LeftAlone) -> Self {
+        Self {
+            offset: left.range.start(),
+            length: left.range.len(),
+            what: left.what.clone(),
+            why: left.why.clone(),
+            advice: left.advice.clone(),
+        }
+    }
+}
+
+/// Shows how far it is; stops when the user asks, or when somebody opens the image.
+struct Observer<'a> {
+    progress: Progress,
+    alone: SoleOpener<'a>,
+}
+
+impl reclaim::Observer for Observer<'_> {
+    fn progress(&mut self, phase: Phase, done_bytes: u64, total_bytes: u64) {
+        let name = match phase {
+            Phase::Scanning => "reading",
+            Phase::Verifying => "hashing",
+            Phase::Freeing => "freeing",
+        };
+        self.progress.update(name, done_bytes, total_bytes);
+    }
+
+    fn may_continue(&mut self) -> Result<()> {
+        interrupt::check()?;
+        if self.alone.is_alone() {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::InUse, "trim").because("somebody else is opening it"))
+        }
+    }
+}
+
+impl Trim {
+    pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        // Where attaching does not exist nothing is attached; whoever else has the image is found when it is opened.
+        if let Ok(Some(attached)) = attach::find(&self.image) {
+            return self.trim_attached(&attached, context);
+        }
+        let image = Image::open(&self.image, Access::ReadWrite)?;
+        let document = self.trim(&image, context).map_err(|error| error.at_path(self.image.display()))?;
+        self.tell(document, context)
+    }
+
+    fn trim(&self, image: &Image, context: &Context) -> Result<Told> {
+        let disk = &image.disk;
+        if disk.geometry().discard.effect == DiscardEffect::Ignored {
+            return Err(Error::new(ErrorKind::Unsupported, "trim")
+                .because("its file system cannot give space back")
+                .advise("copy the image to one that can: ext4, xfs, btrfs, tmpfs, NTFS"));
+        }
+        let alone = image.file.sole_opener()?;
+        if !alone.is_enforced() {
+            tracing::warn!(
+                "the file system of the image has no leases: nobody has it open now, but a newcomer would not be noticed"
+            );
+        }
+        let mut observer = Observer { progress: Progress::new(context), alone };
+        let plan = reclaim::plan(disk, &PlanOptions { zeros_only: self.zeros_only }, &mut observer)?;
+        tracing::info!(ranges = plan.ranges.len(), gain_bytes = plan.gain_bytes(), "planned");
+        if self.dry_run {
+            return Ok(Told::plan(plan, disk.allocated_bytes()?));
+        }
+        let before = self.verify.then(|| reclaim::fingerprint(disk, plan.may_change(), &mut observer)).transpose()?;
+        let outcome = reclaim::carry_out(disk, &plan, &mut observer)?;
+        if let Some(stopped) = outcome.stopped {
+            return Err(stopped.advise(format!(
+                "{} came back before it stopped, and the image is whole; run it again for the rest",
+                Bytes(outcome.allocated_before_bytes.saturating_sub(outcome.allocated_after_bytes))
+            )));
+        }
+        if let Some(before) = before {
+            let after = reclaim::fingerprint(disk, plan.may_change(), &mut observer)?;
+            if before != after {
+                return Err(Error::new(ErrorKind::Corrupt, "trim")
+                    .because(format!("THE CONTENT CHANGED: its hash was {before} before, and is {after} now"))
+                    .advise("take the image from a backup, and report this with the file system's name and version"));
+            }
+            tracing::info!(hash = %after, "verified");
+        }
+        Ok(Told {
+            allocated_before_bytes: outcome.allocated_before_bytes,
+            allocated_after_bytes: outcome.allocated_after_bytes,
+            punched_ranges: outcome.punched_ranges,
+            verified: self.verify,
+            plan,
+        })
+    }
+
+    /// Law 4: the kernel writes to it, so only the file system that the kernel has mounted knows what is free.
+    fn trim_attached(&self, attached: &Attached, context: &Context) -> Result<(), Failure> {
+        let refuse = |why: String, advice: String| {
+            Error::new(ErrorKind::Refused, "trim").at_path(self.image.display()).because(why).advise(advice)
+        };
+        let device = attached.device.display();
+        let Some(mounted_at) = attached.mounted_at.first() else {
+            return Err(refuse(
+                format!("it is attached as {device} and not mounted"),
+                format!("mount {device} and try again, or run sparsedisk detach {device} first"),
+            )
+            .into());
+        };
+        if self.dry_run || self.verify || self.zeros_only {
+            return Err(refuse(
+                format!("it is mounted at {}, and only the kernel knows what is free there", mounted_at.display()),
+                format!("run it without --dry-run, --verify and --zeros-only, or run sparsedisk detach {device} first"),
+            )
+            .into());
+        }
+        let file = SparseFile::open(&self.image, Access::Inspect)?;
+        let allocated_before_bytes = file.allocated_bytes()?;
+        let trimmed_bytes = attach::trim_mounted(attached)?;
+        let document = Document {
+            allocated_before_bytes,
+            allocated_after_bytes: file.allocated_bytes()?,
+            zero_bytes: 0,
+            free_space_bytes: trimmed_bytes,
+            punched_ranges: 0,
+            dry_run: false,
+            verified: false,
+            refused: Vec::new(),
+            ranges: None,
+        };
+        context.report(&document, |out| {
+            writeln!(
+                out,
+                "trimmed through {}: the file system there gave up {}",
+                mounted_at.display(),
+                Bytes(document.free_space_bytes)
+            )?;
+            figures(&document).print(out)
+        })
+    }
+
+    fn tell(&self, told: Told, context: &Context) -> Result<(), Failure> {
+        let Told { allocated_before_bytes, allocated_after_bytes, punched_ranges, verified, plan } = told;
+        let range = |range: &ByteRange| RangeJson { offset: range.start(), length: range.len() };
+        let document = Document {
+            allocated_before_bytes,
+            allocated_after_bytes,
+            zero_bytes: plan.zero_bytes,
+            free_space_bytes: plan.free_space_bytes,
+            punched_ranges,
+            dry_run: self.dry_run,
+            verified,
+            refused: plan.refused.iter().map(Into::into).collect(),
+            ranges: self.dry_run.then(|| plan.ranges.iter().map(range).collect()),
+        };
+        if self.dry_run {
+            context.answer(&document, |out| {
+                figures(&document).print(out)?;
+                writeln!(out, "would free {} in {} ranges", Bytes(plan.gain_bytes()), Count(plan.ranges.len() as u64))?;
+                print_ranges(&plan.ranges, context.verbose(), out)?;
+                print_refused(&plan.refused, out)
+            })
+        } else {
+            context.report(&document, |out| {
+                figures(&document).print(out)?;
+                if verified {
+                    writeln!(out, "verified: what is kept reads as before")?;
+                }
+                print_refused(&plan.refused, out)
+            })
+        }
+    }
+}
+
+/// What a trim has to tell.
+struct Told {
+    allocated_before_bytes: u64,
+    allocated_after_bytes: u64,
+    punched_ranges: u64,
+    verified: bool,
+    plan: Plan,
+}
+
+impl Told {
+    fn plan(plan: Plan, allocated_bytes: u64) -> Self {
+        Self {
+            allocated_before_bytes: allocated_bytes,
+            allocated_after_bytes: allocated_bytes,
+            punched_ranges: 0,
+            verified: false,
+            plan,
+        }
+    }
+}
+
+fn figures(document: &Document) -> Table {
+    let mut table = Table::of_facts();
+    table.fact("allocated before", Exact(document.allocated_before_bytes));
+    if !document.dry_run {
+        table.fact("allocated now", Exact(document.allocated_after_bytes));
+        let freed = document.allocated_before_bytes.saturating_sub(document.allocated_after_bytes);
+        table.fact("freed", Exact(freed));
+    }
+    table.fact("all zero", Exact(document.zero_bytes));
+    table.fact("free inside", Exact(document.free_space_bytes));
+    if !document.dry_run {
+        table.fact("ranges", Count(document.punched_ranges));
+    }
+    table
+}
+
+fn print_ranges(ranges: &[ByteRange], all: bool, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+    let shown = if all { ranges.len() } else { ranges.len().min(SHORT_LIST) };
+    let mut table = Table::with_header(&[("offset", Align::Right), ("length", Align::Right), ("", Align::Right)]);
+    for range in &ranges[..shown] {
+        table.row([range.start().to_string(), range.len().to_string(), Bytes(range.len()).to_string()]);
+    }
+    if !ranges.is_empty() {
+        table.print(out)?;
+    }
+    match ranges.len() - shown {
+        0 => Ok(()),
+        more => writeln!(out, "and {} more; -v lists them all", Count(more as u64)),
+    }
+}
+
+fn print_refused(refused: &[LeftAlone], out: &mut dyn std::io::Write) -> std::io::Result<()> {
+    for left in refused {
+        write!(out, "left alone: {}: {}", left.what, left.why)?;
+        match &left.advice {
+            Some(advice) => writeln!(out, "; {advice}")?,
+            None => writeln!(out)?,
+        }
+    }
+    Ok(())
+}
