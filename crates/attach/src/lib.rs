@@ -14,7 +14,7 @@
 //!   file_system.rs     which file system a device holds, by its signature
 //!   target.rs          what the argument of `detach` names
 //!   holders.rs         which processes stand in the way
-//!   ioctl.rs           the five ioctls: all the `unsafe` of this crate
+//!   ioctl.rs           the six ioctls: all the `unsafe` of this crate
 //! sys/windows.rs     the same functions; the driver comes later
 //! ```
 //!

@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use attach::{AttachOptions, Attached, KnownPartition, attach, detach, find, list, trim_mounted};
@@ -234,13 +234,15 @@ fn the_discard_option_alone_gives_deleted_space_back() {
     assert_eq!(attached.mounted_at, [directory.as_path()]);
     let empty = image.allocated_bytes();
     write_junk(&directory.join("junk"), 48 * MIB);
-    assert!(image.allocated_bytes() >= empty + 48 * MIB);
+    let full = image.allocated_bytes();
+    assert!(full >= empty + 48 * MIB);
     fs::remove_file(directory.join("junk")).expect("remove");
     // ext4 discards after the commit, in its own time.
     wait_until("the image shrinks", || {
         rustix::fs::syncfs(File::open(&directory).expect("the directory")).expect("sync");
         image.allocated_bytes() < empty + 4 * MIB
     });
+    eprintln!("-o discard: allocated empty {empty}, full {full}, after the delete {}", image.allocated_bytes());
 }
 
 #[test]
@@ -347,7 +349,7 @@ fn partitions_appear_and_the_first_file_system_among_them_is_mounted() {
     }
     assert_eq!(attribute(&attached.device, &format!("{}/start", node(2).file_name().unwrap().display())), "4096");
     assert_eq!(attached.mounted_at, [directory.as_path()]);
-    let left = format!("partition 3 holds ext4 and is not mounted: {}", node(3).display());
+    let left = format!("partition 3: ext4 is not mounted: {}", node(3).display());
     assert!(attached.notes.contains(&left), "{:?}", attached.notes);
     fs::write(directory.join("file"), "in the second partition").expect("write");
     // By the node of a partition, and of one that is not mounted at that.
@@ -549,6 +551,68 @@ fn a_device_that_somebody_has_open_is_in_use_and_goes_when_it_is_closed() {
 }
 
 #[test]
+fn a_mount_in_another_namespace_is_in_use_by_a_named_process() {
+    if !machine_has(&["mke2fs", "unshare"]) {
+        return;
+    }
+    let image = Image::ext4(16 * MIB);
+    let directory = image.mount_point("at");
+    let attached = image.attach_at(&directory);
+    // It copies the mounts of this namespace, our one among them, then waits for the end of its input.
+    let mut other = Command::new("unshare")
+        .args(["-m", "sh", "-c", "echo ready; exec cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("unshare");
+    let mut ready = [0; 6];
+    other.stdout.as_mut().expect("its output").read_exact(&mut ready).expect("ready");
+    let held = detach(&image.path);
+    drop(other.stdin.take());
+    let named = format!("process {} (", other.id());
+    other.wait().expect("its end");
+    assert_error(held, ErrorKind::InUse, &[attached.device.to_str().expect("text"), "mounted by", &named]);
+    assert_eq!(find(&image.path).expect("find").expect("still attached").mounted_at, [""; 0].map(PathBuf::from));
+    // The kernel takes a namespace apart after its last process.
+    wait_until("the device can be detached", || detach(&image.path).is_ok());
+    image.assert_untouched();
+}
+
+/// Runs itself again in a mount namespace of its own, whose /dev is a plain tmpfs as in a container.
+#[test]
+fn where_dev_is_not_the_kernels_the_nodes_are_made_and_removed_again() {
+    const INSIDE: &str = "SPARSEDISK_TEST_PLAIN_DEV";
+    if !machine_has(&["mke2fs", "unshare"]) {
+        return;
+    }
+    if std::env::var_os(INSIDE).is_none() {
+        let name = "where_dev_is_not_the_kernels_the_nodes_are_made_and_removed_again";
+        let test = std::env::current_exe().expect("this test");
+        let inside = run(Command::new("unshare").arg("-m").arg(test).args(["--exact", name]).env(INSIDE, "1"));
+        assert!(inside.contains("1 passed"), "{inside}");
+        return;
+    }
+    let image = Image::new(64 * MIB);
+    let partitions = vec![partition(1, 2 * MIB, 16 * MIB)];
+    write_mbr(&image, &partitions);
+    ext4_at(&image, 2 * MIB);
+    let directory = image.mount_point("at");
+    let control = fs::metadata("/dev/loop-control").expect("the control device").rdev();
+    rustix::mount::mount("none", "/dev", "tmpfs", MountFlags::empty(), None).expect("mount");
+    let control_node = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, "/dev/loop-control", control_node.0, control_node.1, control).expect("mknod");
+
+    let options = AttachOptions { read_only: false, mount_at: Some(directory.clone()), partitions };
+    let attached = image.attach(&options).expect("attach");
+    let node = PathBuf::from(format!("{}p1", attached.device.display()));
+    assert!(attached.device.exists() && node.exists());
+    assert_eq!(attached.mounted_at, [directory.as_path()]);
+    detach(&directory).expect("detach");
+    assert!(!node.exists(), "the partition's node stayed behind");
+    image.assert_untouched();
+}
+
+#[test]
 fn a_mount_point_may_have_any_name() {
     if !machine_has(&["mke2fs"]) {
         return;
@@ -608,7 +672,8 @@ fn a_file_system_that_the_kernel_does_not_know_undoes_the_attach() {
         // The driver is there and finds an empty shell of a file system.
         assert_error(result, ErrorKind::Corrupt, &["FAT", "without --at"]);
     } else {
-        let words = ["no driver for FAT (vfat)", "without --at", "sparsedisk serve"];
+        let words =
+            ["cannot mount ", "disk.img: this kernel has no driver for FAT (vfat)", "without --at", "sparsedisk serve"];
         assert_error(result, ErrorKind::Unsupported, &words);
     }
     image.assert_untouched();
@@ -621,7 +686,7 @@ fn an_image_without_a_file_system_or_with_a_damaged_one_undoes_the_attach() {
     }
     let image = Image::new(16 * MIB);
     let options = AttachOptions { mount_at: Some(image.mount_point("at")), ..AttachOptions::default() };
-    assert_error(image.attach(&options), ErrorKind::Unsupported, &["no file system", "sparsedisk format"]);
+    assert_error(image.attach(&options), ErrorKind::Unsupported, &["disk.img: no file system", "sparsedisk format"]);
     image.assert_untouched();
 
     run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4"]).arg(&image.path));
@@ -640,7 +705,11 @@ fn the_directory_must_be_there_and_empty_and_no_mount_point() {
         image.attach(&AttachOptions { mount_at: Some(directory.to_owned()), ..AttachOptions::default() })
     };
     let beside = image.directory.path();
-    assert_error(at(&beside.join("absent")), ErrorKind::NotFound, &["absent", "mkdir"]);
+    assert_error(
+        at(&beside.join("absent")),
+        ErrorKind::NotFound,
+        &["absent as the mount point: it does not exist", "mkdir"],
+    );
     assert_error(at(&image.path), ErrorKind::InvalidInput, &["not a directory"]);
     assert_error(at(beside), ErrorKind::Refused, &["not empty", "empty directory"]);
     image.assert_untouched();

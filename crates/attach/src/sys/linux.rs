@@ -29,7 +29,7 @@ pub(crate) fn attach(image: &Path, file: &File, options: &AttachOptions) -> Resu
 fn attach_unnamed(image: &Path, file: &File, options: &AttachOptions) -> Result<Attached> {
     let control = Control::open()?;
     let image = fs::canonicalize(image).map_err(|error| Error::from_io("attach", error))?;
-    let metadata = check_image(file, options.read_only)?;
+    let metadata = check_image(&image, file, options.read_only)?;
     let mount_at = options.mount_at.as_deref().map(check_directory).transpose()?;
     for binding in bound()? {
         if target::is_image(&binding, &image, &metadata) {
@@ -100,48 +100,57 @@ fn mount_first(
 ) -> Result<()> {
     let mut candidates: Vec<_> = partitions
         .iter()
-        .map(|partition| (format!("partition {}", partition.number), partition.node.clone()))
+        .map(|partition| (format!("partition {}: ", partition.number), partition.node.clone()))
         .collect();
     if candidates.is_empty() {
-        candidates.push(("the image".to_owned(), device.path()));
+        candidates.push((String::new(), device.path()));
     }
     let mut mounted = false;
     let mut failures = Vec::new();
-    for (what, node) in candidates {
-        let found = File::open(&node).and_then(|node| file_system::on(&node));
-        let found = found.map_err(|error| Error::from_io("read", error).at_path(node.display()))?;
-        let Some(found) = found else { continue };
+    for (which, node) in candidates {
+        let found = match File::open(&node).and_then(|node| file_system::on(&node)) {
+            Ok(Some(found)) => found,
+            Ok(None) => continue,
+            Err(error) => {
+                let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+                failures.push((errno, format!("{which}{} cannot be read: {error}", node.display())));
+                continue;
+            }
+        };
         if mounted {
-            notes.push(format!("{what} holds {} and is not mounted: {}", found.name, node.display()));
+            notes.push(format!("{which}{} is not mounted: {}", found.name, node.display()));
             continue;
         }
         match mount_one(&node, directory, &found, read_only, notes) {
             Ok(()) => mounted = true,
-            Err(error) => failures.push((what, found, error)),
+            Err(errno) => failures.push((errno, format!("{which}{}", why_not(&found, errno)))),
         }
     }
+    let first_error = failures.first().map(|(errno, _)| *errno);
+    let reasons = failures.into_iter().map(|(_, reason)| reason);
     if mounted {
-        notes.extend(failures.iter().map(|(what, found, error)| format!("{what}: {}", why_not(found, *error))));
+        notes.extend(reasons);
         return Ok(());
     }
-    let not_mounted = |kind| Error::new(kind, "mount at the directory").at_path(directory.display());
-    let Some((_, _, errno)) = failures.first() else {
-        return Err(not_mounted(ErrorKind::Unsupported)
-            .because("no file system that Linux could mount is recognised in the image")
-            .advise("attach it without --at to get the device alone, or put one in with `sparsedisk format`"));
-    };
-    let reasons: Vec<_> =
-        failures.iter().map(|(what, found, error)| format!("{what}: {}", why_not(found, *error))).collect();
-    let (kind, advice) = match *errno {
-        Errno::PERM | Errno::ACCESS => return Err(not_permitted("mount").at_path(directory.display())),
-        Errno::ROFS => (ErrorKind::ReadOnly, "attach it writable once, so that its journal is replayed"),
-        Errno::BUSY => (ErrorKind::InUse, "attach it without --at to get the device alone"),
-        Errno::NODEV => {
+    let (kind, advice) = match first_error {
+        None => {
+            return Err(Error::new(ErrorKind::Unsupported, "mount")
+                .because("no file system that Linux could mount is recognised in it")
+                .advise("attach it without --at to get the device alone, or put one in with `sparsedisk format`"));
+        }
+        Some(Errno::PERM | Errno::ACCESS) => return Err(not_permitted("mount")),
+        Some(Errno::ROFS) => (ErrorKind::ReadOnly, "attach it writable once, so that its journal is replayed"),
+        Some(Errno::BUSY) => (ErrorKind::InUse, "attach it without --at to get the device alone"),
+        Some(Errno::NODEV) => {
             (ErrorKind::Unsupported, "attach it without --at to get the device alone, or use `sparsedisk serve`")
         }
-        _ => (ErrorKind::Corrupt, "attach it without --at, and check the file system on the device"),
+        Some(Errno::IO) => (ErrorKind::Io, "`dmesg` has the kernel's reason"),
+        Some(_) => (
+            ErrorKind::Corrupt,
+            "`dmesg` has the kernel's reason; attach it without --at, and check the file system on the device",
+        ),
     };
-    Err(not_mounted(kind).because(reasons.join("; ")).advise(advice))
+    Err(Error::new(kind, "mount").because(reasons.collect::<Vec<_>>().join("; ")).advise(advice))
 }
 
 /// Mounts `node`, with `discard` where the file system knows that.
@@ -193,17 +202,20 @@ fn why_not(found: &file_system::FileSystem, error: Errno) -> String {
     match error {
         Errno::NODEV => format!("this kernel has no driver for {name} ({})", found.drivers[0]),
         Errno::ROFS => format!("{name} needs to write before it can be mounted, and the device is read-only"),
-        Errno::INVAL | Errno::UCLEAN | Errno::BADMSG => {
-            format!("the kernel finds the {name} file system damaged ({error})")
-        }
+        Errno::UCLEAN | Errno::BADMSG => format!("the kernel finds {name} damaged ({error})"),
+        Errno::INVAL => format!("{name} is damaged, too new for this kernel, or a copy of one that is mounted"),
         _ => format!("the kernel does not mount its {name}: {error}"),
     }
 }
 
-fn check_image(file: &File, read_only: bool) -> Result<fs::Metadata> {
+fn check_image(image: &Path, file: &File, read_only: bool) -> Result<fs::Metadata> {
     let metadata = file.metadata().map_err(|error| Error::from_io("attach", error))?;
     if !metadata.is_file() {
         return Err(Error::new(ErrorKind::InvalidInput, "attach").because("it is not a regular file"));
+    }
+    let named = fs::metadata(image).map_err(|error| Error::from_io("attach", error))?;
+    if identity(&named) != identity(&metadata) {
+        return Err(Error::new(ErrorKind::Changed, "attach").because("its name belongs to another file by now"));
     }
     if metadata.len() < 512 {
         return Err(Error::new(ErrorKind::InvalidInput, "attach")
@@ -220,8 +232,8 @@ fn check_image(file: &File, read_only: bool) -> Result<fs::Metadata> {
 
 /// The directory's absolute path, if something can be mounted there without hiding anything.
 fn check_directory(directory: &Path) -> Result<PathBuf> {
-    let error = |kind| Error::new(kind, "mount at the directory").at_path(directory.display());
-    let from_io = |error| Error::from_io("mount at the directory", error).at_path(directory.display());
+    let error = |kind| Error::new(kind, "use as the mount point").at_path(directory.display());
+    let from_io = |error| Error::from_io("use as the mount point", error).at_path(directory.display());
     let absolute = match fs::canonicalize(directory) {
         Ok(absolute) => absolute,
         Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
@@ -276,7 +288,7 @@ fn release_all(device: &LoopDevice, operation: &'static str) -> Result<()> {
 pub(crate) fn list() -> Result<Vec<Attached>> {
     let table = MountTable::read()?;
     let bindings = bound()?;
-    if bindings.iter().any(|binding| binding.identity.is_none() && binding.device.path().exists()) {
+    if bindings.iter().any(|binding| binding.denied) {
         return Err(not_permitted("list attached images"));
     }
     Ok(bindings.iter().filter(|binding| binding.ours).map(|binding| describe(binding, &table)).collect())

@@ -32,3 +32,17 @@ fn no_driver(operation: &'static str) -> Error {
         .because("on Windows there is no sparsedisk driver yet")
         .advise("use `sparsedisk serve` and connect to it over NBD")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_function_says_that_there_is_no_driver_yet() {
+        let image = Path::new("disk.img");
+        for error in [detach(image).unwrap_err(), list().unwrap_err(), find(image).unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("no sparsedisk driver yet"), "{error}");
+        }
+    }
+}

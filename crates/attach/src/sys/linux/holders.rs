@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::loop_device::{DeviceNumber, node_number};
+use super::mounts::MountTable;
 
 /// A process, by number and name.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,10 +24,15 @@ pub(super) fn names(processes: &BTreeSet<Process>) -> String {
     if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
 }
 
-/// Processes that have one of these block devices open.
+/// Processes that have one of these block devices open, or see it mounted in their mount namespace.
 pub(super) fn of_devices(devices: &[DeviceNumber]) -> BTreeSet<Process> {
-    processes_where(&["fd"], |link| {
-        fs::metadata(link).is_ok_and(|file| file.file_type().is_block_device() && devices.contains(&node_number(&file)))
+    processes_where(&["fd", "mountinfo"], |place| {
+        if place.ends_with("mountinfo") {
+            MountTable::read_of(place).is_ok_and(|table| table.has(devices))
+        } else {
+            let device = fs::metadata(place).ok().filter(|file| file.file_type().is_block_device());
+            device.is_some_and(|device| devices.contains(&node_number(&device)))
+        }
     })
 }
 
@@ -40,7 +46,7 @@ pub(super) fn of_mount(directory: &Path) -> BTreeSet<Process> {
     })
 }
 
-/// Processes one of whose links in /proc/PID/{`places`} satisfies `holds`.
+/// Processes one of whose files or links in /proc/PID/{`places`} satisfies `holds`.
 fn processes_where(places: &[&str], holds: impl Fn(&Path) -> bool) -> BTreeSet<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return BTreeSet::new() };
     entries
@@ -56,7 +62,7 @@ fn processes_where(places: &[&str], holds: impl Fn(&Path) -> bool) -> BTreeSet<P
         .collect()
 }
 
-/// The link itself, or the links in it if it is one of the directories of them.
+/// The file or link itself, or the links in it if it is one of the directories of them.
 fn links(place: &Path) -> Vec<PathBuf> {
     match fs::symlink_metadata(place) {
         Ok(place_itself) if place_itself.is_dir() => fs::read_dir(place)

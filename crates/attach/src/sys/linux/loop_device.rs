@@ -41,8 +41,10 @@ pub(super) struct Binding {
     pub(super) device: LoopDevice,
     /// The path of the image as sysfs shows it, with ` (deleted)` where the file is.
     pub(super) backing_file: PathBuf,
-    /// The image's identity; `None` where this user may not ask.
+    /// The image's identity; `None` where the driver does not tell.
     pub(super) identity: Option<FileIdentity>,
+    /// It does not tell this user: whose it is remains open.
+    pub(super) denied: bool,
     /// It was attached by this program.
     pub(super) ours: bool,
     /// It takes no writes.
@@ -211,27 +213,29 @@ impl LoopDevice {
         let Ok(backing_file) = self.attribute("loop/backing_file") else { return Ok(None) };
         let backing_file = PathBuf::from(std::ffi::OsString::from_vec(backing_file));
         let status = File::open(self.path()).and_then(|handle| Ok(ioctl::loop_status(&handle)?));
-        let mut binding = Binding {
+        let binding = Binding {
             device: self.clone(),
             backing_file,
             identity: None,
+            denied: false,
             ours: false,
             read_only: self.attribute_is_set("ro"),
             leaving: self.attribute_is_set("loop/autoclear"),
         };
         match status {
-            Ok(status) => {
-                binding.identity = Some((status.lo_device, status.lo_inode));
-                binding.ours = status.lo_file_name.starts_with(TAG);
-                binding.leaving = status.lo_flags & flag::AUTOCLEAR != 0;
-                Ok(Some(binding))
-            }
+            Ok(status) => Ok(Some(Binding {
+                identity: Some((status.lo_device, status.lo_inode)),
+                ours: status.lo_file_name.starts_with(TAG),
+                leaving: status.lo_flags & flag::AUTOCLEAR != 0,
+                ..binding
+            })),
             Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
                 // Released between the two looks.
                 Some(Errno::NXIO) => Ok(None),
-                // Not this user's to ask, or a device of the host that this container has no node for.
-                Some(Errno::ACCESS | Errno::PERM | Errno::NOENT) => Ok(Some(binding)),
-                _ => Err(Error::from_io("query", error).at_path(self.path().display())),
+                Some(Errno::ACCESS | Errno::PERM) => Ok(Some(Binding { denied: true, ..binding })),
+                // A device of the host that this container has no node for, or an image that its file system has
+                // lost. Neither can be handled from here, and neither may stand in the way of the others.
+                _ => Ok(Some(binding)),
             },
         }
     }
@@ -284,9 +288,9 @@ impl LoopDevice {
     fn in_use(&self, operation: &'static str, what: &str) -> Error {
         let by = holders::of_devices(&self.numbers());
         let (reason, advice) = if by.is_empty() {
-            (what.to_owned(), "look for a mount in another namespace, swap, device mapper or RAID on it")
+            (what.to_owned(), "look for swap, device mapper or RAID on it")
         } else {
-            (format!("{what}: open in {}", holders::names(&by)), "stop that first")
+            (format!("{what}: open or mounted by {}", holders::names(&by)), "stop that first")
         };
         Error::new(ErrorKind::InUse, operation).at_path(self.path().display()).because(reason).advise(advice)
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -47,10 +48,15 @@ pub(super) struct MountTable {
 }
 
 impl MountTable {
-    /// Reads it.
+    /// Reads that of this process.
     pub(super) fn read() -> Result<Self> {
-        let text = fs::read("/proc/self/mountinfo").map_err(|error| Error::from_io("read the mount table", error))?;
-        Ok(Self::parse(&text))
+        Self::read_of(Path::new("/proc/self/mountinfo"))
+            .map_err(|error| Error::from_io("read", error).at_path("/proc/self/mountinfo"))
+    }
+
+    /// Reads that of any process: /proc/PID/mountinfo.
+    pub(super) fn read_of(mountinfo: &Path) -> io::Result<Self> {
+        Ok(Self::parse(&fs::read(mountinfo)?))
     }
 
     /// Parses it (proc_pid_mountinfo(5)); a line that does not follow the form is passed over.
@@ -62,6 +68,11 @@ impl MountTable {
     pub(super) fn of(&self, device: &LoopDevice) -> Vec<&Mount> {
         let numbers = device.numbers();
         self.mounts.iter().filter(|mount| mount.is_of(&numbers)).collect()
+    }
+
+    /// Whether one of these devices is mounted.
+    pub(super) fn has(&self, devices: &[DeviceNumber]) -> bool {
+        self.mounts.iter().any(|mount| mount.is_of(devices))
     }
 
     /// The mount that is visible at `directory` itself.

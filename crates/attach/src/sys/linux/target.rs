@@ -88,7 +88,7 @@ fn ours(target: &Path, binding: Binding) -> Result<Binding> {
     let device = binding.device.path();
     if binding.ours {
         Ok(binding)
-    } else if binding.identity.is_none() {
+    } else if binding.denied {
         Err(not_permitted("detach").at_path(target.display()))
     } else {
         Err(refused(target, format!("{} was not attached by sparsedisk", device.display()))
