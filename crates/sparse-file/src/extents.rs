@@ -65,7 +65,7 @@ impl Iterator for Extents<'_> {
 
 impl Extents<'_> {
     fn fill(&mut self, rest: ByteRange) -> Result<()> {
-        self.file.check_bounds("map", rest)?;
+        self.file.check_length("map", rest)?;
         let mut found = Vec::new();
         let until = self.mapper.next(rest, &mut found).map_err(|error| self.file.failed("map", error))?;
         let covered = found.iter().try_fold(rest.start(), |at, extent| {

@@ -290,6 +290,12 @@ impl SparseFile {
                 .at_path(self.path.display())
                 .because("it was opened for reading"));
         }
+        self.check_length(operation, range)
+    }
+
+    /// Checks that `range` lies in the file as it was and as it is.
+    pub(crate) fn check_length(&self, operation: &'static str, range: ByteRange) -> Result<()> {
+        self.check_bounds(operation, range)?;
         let len_bytes = sys::len_bytes(&self.file).map_err(|error| self.failed(operation, error))?;
         if range.end() <= len_bytes { Ok(()) } else { Err(self.changed(operation, range.start())) }
     }

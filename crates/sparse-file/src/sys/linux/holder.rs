@@ -55,20 +55,31 @@ impl Search {
     fn by_open_file(&self) -> Option<Holder> {
         let processes = fs::read_dir("/proc").ok()?.flatten();
         let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let pid = pids.find(|&pid| self.opened_by(pid) == Some(true))?;
-        self.process(pid, Hold::Open)
+        pids.find_map(|pid| {
+            let descriptor = self.descriptors(pid)?.next()?;
+            // A lock taken by a process that has ended lives on in whoever inherited the open file.
+            let details = fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", descriptor.file_name()?.to_str()?));
+            let locked = details.is_ok_and(|details| details.contains("FLOCK"));
+            self.process(pid, if locked { Hold::Lock } else { Hold::Open })
+        })
     }
 
     /// Whether a process has the file open, by another descriptor than ours; `None` where we may not look.
     fn opened_by(&self, pid: u32) -> Option<bool> {
-        let descriptors = match fs::read_dir(format!("/proc/{pid}/fd")) {
-            Ok(descriptors) => descriptors,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Some(false),
+        Some(self.descriptors(pid)?.next().is_some())
+    }
+
+    /// The descriptors by which a process has the file open, ours left out; `None` where we may not look.
+    fn descriptors(&self, pid: u32) -> Option<impl Iterator<Item = PathBuf>> {
+        let found = match fs::read_dir(format!("/proc/{pid}/fd")) {
+            Ok(found) => Some(found),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(_) => return None,
         };
         let ours = (pid == self.our_pid).then(|| PathBuf::from(format!("/proc/{pid}/fd/{}", self.our_descriptor)));
-        let mut others = descriptors.flatten().map(|entry| entry.path()).filter(|path| Some(path) != ours.as_ref());
-        Some(others.any(|path| Identity::at(&path) == Some(self.file)))
+        let file = self.file;
+        let others = found.into_iter().flatten().flatten().map(|entry| entry.path());
+        Some(others.filter(move |path| Some(path) != ours.as_ref() && Identity::at(path) == Some(file)))
     }
 
     fn process(&self, pid: u32, how: Hold) -> Option<Holder> {

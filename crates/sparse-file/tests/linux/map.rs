@@ -1,0 +1,196 @@
+//! The map against `SEEK_DATA` and `SEEK_HOLE`, and against `filefrag`.
+
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+use sparse_file::{ByteRange, Extent, ExtentKind, SparseFile};
+
+use crate::places::{self, KIB, MIB, range, skipped};
+
+/// Data and holes, as `lseek(2)` tells them.
+fn by_seek(file: &SparseFile) -> Vec<(bool, ByteRange)> {
+    let (file, len) = (file.as_file(), file.len_bytes());
+    let seek = |to| match rustix::fs::seek(file, to) {
+        Err(Errno::NXIO) => len,
+        offset => offset.unwrap().min(len),
+    };
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < len {
+        let data = seek(SeekFrom::Data(at));
+        found.extend(ByteRange::new(at, data).map(|hole| (false, hole)));
+        if data == len {
+            break;
+        }
+        at = seek(SeekFrom::Hole(data));
+        found.push((true, range(data, at)));
+    }
+    found
+}
+
+/// Data and holes, as our map tells them: what is allocated and never written reads like a hole.
+fn by_map(file: &SparseFile) -> Vec<(bool, ByteRange)> {
+    let mut found: Vec<(bool, ByteRange)> = Vec::new();
+    for extent in file.extents(range(0, file.len_bytes())) {
+        let Extent { range: part, kind } = extent.unwrap();
+        match found.last_mut() {
+            Some((data, last)) if *data != kind.reads_as_zero() && last.end() == part.start() => {
+                *last = range(last.start(), part.end());
+            }
+            _ => found.push((!kind.reads_as_zero(), part)),
+        }
+    }
+    found
+}
+
+fn kinds(file: &SparseFile) -> Vec<(u64, ExtentKind)> {
+    let whole = range(0, file.len_bytes());
+    file.extents(whole).map(Result::unwrap).map(|extent| (extent.range.end(), extent.kind)).collect()
+}
+
+#[test]
+fn the_map_agrees_with_seek_data_on_every_file_system() {
+    for place in places::all() {
+        let file = place.hole("image", 16 * MIB);
+        assert_eq!(by_map(&file), [(false, range(0, 16 * MIB))], "{}", place.name);
+        for (at, len) in [(0, 1), (MIB - 1, 2), (3 * MIB, 64 << 10), (5 * MIB + 100, 4096), (16 * MIB - 1, 1)] {
+            file.write_at(at, &vec![1; len]).unwrap();
+        }
+        assert_eq!(by_map(&file), by_seek(&file), "{}: not flushed", place.name);
+        file.sync().unwrap();
+        assert_eq!(by_map(&file), by_seek(&file), "{}: flushed", place.name);
+        file.allocate(range(6 * MIB, 8 * MIB)).unwrap();
+        file.punch(range(3 * MIB + 4096, 3 * MIB + 8192)).unwrap();
+        assert_eq!(by_map(&file), by_seek(&file), "{}: allocated and punched", place.name);
+    }
+}
+
+#[test]
+fn law1_a_write_into_an_unwritten_part_is_data_before_it_is_flushed() {
+    for place in places::all() {
+        let file = place.hole("image", 4 * MIB);
+        file.allocate(range(0, 4 * MIB)).unwrap();
+        file.write_at(MIB, &[1; 8192]).unwrap();
+        file.write_at(2 * MIB, &[1; 4096]).unwrap();
+        let wrong: Vec<_> = file
+            .extents(range(MIB, MIB + 8192))
+            .chain(file.extents(range(2 * MIB, 2 * MIB + 4096)))
+            .map(Result::unwrap)
+            .filter(|extent| extent.kind.reads_as_zero())
+            .collect();
+        assert_eq!(wrong, [], "{}: {:?}", place.name, kinds(&file));
+        assert_eq!(by_map(&file), by_seek(&file), "{}", place.name);
+    }
+}
+
+#[test]
+fn law1_a_write_into_a_hole_of_a_cloned_file_is_data_before_it_is_flushed() {
+    for place in ["xfs", "btrfs"].into_iter().filter_map(places::mounted) {
+        let source = place.hole("source", 4 * MIB);
+        for at in (0..4 * MIB).step_by(128 << 10) {
+            source.write_at(at, &[1; 4096]).unwrap();
+        }
+        source.sync().unwrap();
+        let clone = place.hole("clone", 4 * MIB);
+        rustix::fs::ioctl_ficlone(clone.as_file(), source.as_file()).unwrap();
+        // The first write of each pair makes xfs reserve a run in its copy-on-write fork that covers the hole beside it.
+        for at in (0..4 * MIB).step_by(128 << 10) {
+            clone.write_at(at, &[2; 4096]).unwrap();
+            clone.write_at(at + 8192, &[3; 4096]).unwrap();
+        }
+        for at in (0..4 * MIB).step_by(128 << 10) {
+            for part in clone.extents(range(at + 8192, at + 12288)) {
+                assert!(!part.unwrap().kind.reads_as_zero(), "{}: byte {}", place.name, at + 8192);
+            }
+        }
+        assert_eq!(by_map(&clone), by_seek(&clone), "{}", place.name);
+    }
+}
+
+#[test]
+fn delayed_data_is_told_apart_where_the_map_can_and_never_called_zero() {
+    for place in places::all() {
+        let file = place.hole("image", MIB);
+        file.write_at(512 * KIB, &[1; 4096]).unwrap();
+        let kind = kinds(&file)[1].1;
+        assert!(matches!(kind, ExtentKind::Data | ExtentKind::Delayed), "{}: {kind:?}", place.name);
+        file.sync().unwrap();
+        assert_eq!(kinds(&file)[1].1, ExtentKind::Data, "{}", place.name);
+    }
+}
+
+#[test]
+fn any_part_of_the_map_is_the_same_as_that_part_of_the_whole() {
+    for place in places::all() {
+        let file = place.hole("image", MIB);
+        for at in (0..MIB).step_by(12288) {
+            file.write_at(at, &[1; 4096]).unwrap();
+        }
+        let whole: Vec<_> = file.extents(range(0, MIB)).map(Result::unwrap).collect();
+        for part in [range(0, 1), range(4095, 4097), range(5000, 700_000), range(MIB - 1, MIB)] {
+            let cut: Vec<_> = whole
+                .iter()
+                .filter_map(|extent| Some(Extent { range: extent.range.intersect(part)?, kind: extent.kind }))
+                .collect();
+            let asked: Vec<_> = file.extents(part).map(Result::unwrap).collect();
+            assert_eq!(asked, cut, "{}: {part:?}", place.name);
+        }
+    }
+}
+
+#[test]
+fn two_hundred_thousand_extents_agree_with_seek_data() {
+    const EXTENTS: u64 = 200_000;
+    for place in places::all() {
+        if place.name == "here" && places::mounted("ext4").is_some() {
+            continue; // The same again, on a slower disk.
+        }
+        let file = place.hole("image", EXTENTS * 8192);
+        // In pieces that look different, so that nothing joins them; written directly, because this is not what is tested.
+        let bytes = [0xA5; 4096];
+        for at in 0..EXTENTS / 8 {
+            // The file systems are small: an eighth of the extents is enough there, and all of them in memory.
+            file.as_file().write_all_at(&bytes, at * 8192).unwrap();
+        }
+        if place.name == "tmpfs" {
+            for at in EXTENTS / 8..EXTENTS {
+                file.as_file().write_all_at(&bytes, at * 8192).unwrap();
+            }
+        }
+        file.sync().unwrap();
+        let expected = by_seek(&file);
+        assert!(expected.len() as u64 >= EXTENTS / 4, "{}: {}", place.name, expected.len());
+        assert_eq!(by_map(&file), expected, "{}", place.name);
+    }
+}
+
+#[test]
+fn filefrag_counts_the_same_data() {
+    let Some(place) = places::mounted("ext4") else { return };
+    let file = place.hole("image", 64 * MIB);
+    for at in (0..64 * MIB).step_by(64 << 10) {
+        file.write_at(at, &[1; 8192]).unwrap();
+    }
+    file.sync().unwrap();
+    let listing = match places::output("filefrag", &["-v", file.path().to_str().unwrap()]) {
+        Ok(listing) => listing,
+        Err(why) => return skipped(&why),
+    };
+    // `   0:        0..       1:      34304..     34305:      2:             ...`: logical first and last block.
+    let judged: Vec<_> = listing
+        .lines()
+        .filter_map(|line| {
+            let mut columns = line.split(':');
+            columns.next()?.trim().parse::<u64>().ok()?;
+            let (first, last) = columns.next()?.split_once("..")?;
+            Some((first.trim().parse::<u64>().ok()? * 4096, (last.trim().parse::<u64>().ok()? + 1) * 4096))
+        })
+        .collect();
+    let ours: Vec<_> = file
+        .extents(range(0, 64 * MIB))
+        .map(Result::unwrap)
+        .filter(|extent| extent.kind.is_allocated())
+        .map(|extent| (extent.range.start(), extent.range.end()))
+        .collect();
+    assert_eq!(ours, judged);
+}
