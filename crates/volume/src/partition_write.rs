@@ -100,8 +100,7 @@ pub fn write_table(disk: &Disk, kind: TableKind, partition_type: PartitionType) 
             mbr.set_partition(0, record(partition_type.mbr_type(), MIB / block, partition.len() / block));
         }
         TableKind::Gpt => {
-            write_gpt(disk, block_size, partition, partition_type)
-                .map_err(|error| Error::new(ErrorKind::Io, "write the GPT").caused_by(error))?;
+            write_gpt(disk, block_size, partition, partition_type).map_err(from_gpt)?;
             mbr.set_partition(0, protective_record(blocks));
         }
     }
@@ -128,6 +127,17 @@ fn write_gpt(
     table.add_partition_at(name, 1, partition.start() / block, partition.len() / block, type_guid, 0)?;
     table.write()?;
     Ok(())
+}
+
+/// The disk's own error comes back as it was (law 8).
+fn from_gpt(error: gpt::GptError) -> Error {
+    let other = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Io, "write the GPT").because(error.to_string());
+    match error {
+        gpt::GptError::Io(error) | gpt::GptError::Header(gpt::header::HeaderError::Io(error)) => {
+            error.downcast::<Error>().unwrap_or_else(|error| other(&error))
+        }
+        error => other(&error),
+    }
 }
 
 fn random_signature() -> Result<[u8; 4]> {

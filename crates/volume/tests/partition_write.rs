@@ -2,9 +2,9 @@
 
 mod poured;
 
-use block_device::{Disk, Durability, ErrorKind};
+use block_device::{Disk, Durability, ErrorKind, Fault, Faulty, Operation, Schedule};
 use poured::{GIB, MIB, TIB, content, memory, memory_4096, pour, read};
-use volume::{PartitionType, TableKind, write_table};
+use volume::{PartitionType, TableKind, inspect, write_table};
 
 /// The 16 bytes of the first entry of the MBR.
 fn entry(disk: &Disk) -> [u8; 16] {
@@ -76,6 +76,23 @@ fn tables_on_blocks_of_4096_bytes_are_where_the_blocks_say() {
 }
 
 #[test]
+fn the_reading_half_finds_the_partition() {
+    for disk in [memory(100 * MIB), memory(8 * TIB), memory_4096(100 * MIB)] {
+        for kind in [TableKind::Mbr, TableKind::Gpt] {
+            let Ok(range) = write_table(&disk, kind, PartitionType::Fat32) else {
+                assert!(kind == TableKind::Mbr && disk.len_bytes() > 2 * TIB);
+                continue;
+            };
+            let contents = inspect(&disk).unwrap();
+            let table = contents.table.unwrap();
+            assert!(contents.warnings.is_empty(), "{:?}", contents.warnings);
+            assert_eq!((table.kind, table.partitions.len()), (kind, 1));
+            assert_eq!((table.partitions[0].number, table.partitions[0].range), (1, range));
+        }
+    }
+}
+
+#[test]
 fn nothing_of_an_older_table_is_left_and_the_partition_is_untouched() {
     let disk = memory(64 * MIB);
     disk.write(0, &vec![0xA5; 64 << 20], Durability::Cached).unwrap();
@@ -99,5 +116,22 @@ fn law10_what_a_table_cannot_describe_is_refused_before_anything_happens() {
         assert_eq!(refused.kind(), error, "{refused}");
         assert!(refused.advice().is_some());
         assert_eq!(disk.allocated_bytes().unwrap(), 0);
+    }
+}
+
+#[test]
+fn law8_the_disks_own_error_comes_through_and_no_half_table_is_left() {
+    for (kind, least) in [(TableKind::Mbr, 1), (TableKind::Gpt, 7)] {
+        let failed = (1..).take_while(|&nth| {
+            let disk = memory(10 * MIB);
+            write_table(&disk, TableKind::Mbr, PartitionType::Linux).unwrap();
+            let schedule = Schedule::default().then(Operation::Write, nth, Fault::Fail(ErrorKind::NoSpace));
+            let faulty = Disk::new(Faulty::new(disk.clone(), schedule)).unwrap();
+            let Err(error) = write_table(&faulty, kind, PartitionType::Fat32) else { return false };
+            assert_eq!(error.kind(), ErrorKind::NoSpace, "{kind:?} {nth}: {error}");
+            assert!(read(&disk, 0, 512).iter().all(|&byte| byte == 0), "{kind:?} {nth}");
+            true
+        });
+        assert!(failed.count() >= least, "every write of a {kind:?} was made to fail");
     }
 }

@@ -12,7 +12,8 @@
 //! | hidden sectors of a partition | yes | always 0 | yes |
 //! | label in boot sector and root directory, dated | yes | no date | yes |
 //! | exact FSInfo and its copy | yes | no copy | yes |
-//! | writes for 2 TiB | 131,343 (538 MB, zeroes) | 1,048,521 (537 MB, zeroes) | 7 |
+//! | writes for 2 TiB less 1 MiB | 131,343, all zero but 8 | 1,048,521, all but a few | 7 |
+//! | and what they cost | 0.33 s, 513 MiB allocated | 0.79 s, 512 MiB | 0.6 ms, 16 KiB |
 //! | old file systems are made unrecognisable | up to the root directory | no | yes |
 //! | a flush before the boot sector | no | boot sector first | yes |
 //!
@@ -77,10 +78,10 @@ pub struct Formatted {
     pub unused_bytes: u64,
 }
 
-/// What [`format`] would lay out on a disk of `len_bytes`, without a disk.
+/// What [`format()`] would lay out on a disk of `len_bytes`, without a disk.
 ///
 /// # Errors
-/// As [`format`], before it changes anything.
+/// As [`format()`], before it changes anything.
 pub fn layout_for(len_bytes: u64, logical_block: LogicalBlock, options: &FormatOptions) -> Result<Layout> {
     blank_boot_sector(len_bytes, logical_block, options)?.layout()
 }

@@ -91,8 +91,8 @@ fn timestamp(at: SystemTime) -> (u16, u16) {
         month += 1;
     }
     let second = seconds % DAY_SECONDS;
-    let date = (year - 1980) << 9 | month << 5 | (day + 1);
-    let time = second / 3600 << 11 | (second / 60 % 60) << 5 | second % 60 / 2;
+    let date = ((year - 1980) << 9) | (month << 5) | (day + 1);
+    let time = ((second / 3600) << 11) | ((second / 60 % 60) << 5) | (second % 60 / 2);
     (u16::try_from(date).expect("7, 4 and 5 bits"), u16::try_from(time).expect("5, 6 and 5 bits"))
 }
 
