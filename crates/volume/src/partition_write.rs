@@ -45,15 +45,15 @@ impl PartitionType {
     }
 }
 
-/// Writes a table with one partition from 1 MiB on to the last 1 MiB boundary that the table leaves free, and gives that
-/// partition's bytes.
+/// Writes a table with one partition from 1 MiB on to the last 1 MiB boundary that the table leaves free, and gives
+/// that partition's bytes.
 ///
-/// The first and last 1 MiB of the disk become zeroes but for the table: a table that was there before, or a file system on
-/// the whole disk, is not recognised any more. What lies between stays. Disk signature and GUIDs are random.
+/// The first and last 1 MiB of the disk become zeroes but for the table: a table that was there before, or a file
+/// system on the whole disk, is not recognised any more. What lies between stays. Disk signature and GUIDs are random.
 ///
 /// # Crash safety
-/// The first sector is emptied first, and written last, each with a flush between it and the rest. Whatever interrupts it,
-/// the disk has the new table, or none.
+/// The first sector is emptied first, and written last, each with a flush between it and the rest. Whatever interrupts
+/// it, the disk has the new table, or none.
 ///
 /// # Errors
 /// Before anything has happened: [`ErrorKind::InvalidInput`] for a disk too small to hold a partition of 1 MiB;

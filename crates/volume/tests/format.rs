@@ -185,6 +185,8 @@ fn law10_what_cannot_be_is_refused_with_reason_and_advice_before_anything_happen
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(says) && error.advice().is_some(), "{error}");
         assert_eq!(disk.allocated_bytes().unwrap(), 0, "{error}");
+        let planned = layout_for(disk.len_bytes(), disk.geometry().logical_block, &options).unwrap_err();
+        assert_eq!(planned.to_string(), error.to_string());
     }
 }
 

@@ -39,7 +39,8 @@ const BORDER_MARGIN: u64 = 16;
 /// Below this 1 MiB is too much to spend on alignment.
 const ALIGNED_FROM: u64 = 16 * MIB;
 
-/// The default cluster size of Windows' `format` for a volume below each size: its table for FAT32 (KB 192322 and 140365).
+/// The default cluster size of Windows' `format` for a volume below each size: its table for FAT32 (KB 192322 and
+/// 140365).
 const FAT32_CLUSTERS: [(u64, u64); 7] = [
     (64 * MIB, 512),
     (128 * MIB, KIB),
@@ -166,8 +167,8 @@ impl Place {
             _ => (1, FAT16_ROOT_ENTRIES, 2),
         };
         let root_sectors = u64::from(root_entries) * 32 / sector;
-        // With `shared` sectors for the FATs and the clusters, a FAT of f sectors covers c = (shared - 2 f) / s clusters
-        // if (c + 2) * e <= f * sector. That holds from this f on.
+        // With `shared` sectors for the FATs and the clusters, a FAT of f sectors covers c = (shared - 2 f) / s
+        // clusters if (c + 2) * e <= f * sector. That holds from this f on.
         let shared = total.saturating_sub(least_reserved + root_sectors);
         let fat_sectors = ((shared + 2 * cluster_sectors) * entry_bytes)
             .div_ceil(cluster_sectors * sector + FATS * entry_bytes)
