@@ -177,18 +177,18 @@ impl Check<'_> {
         let mut reached = 0;
         if let Some(fat32) = self.fat.boot_sector().fat32 {
             let root = Node {
-                path: "/".to_owned(),
+                name: String::new(),
                 is_directory: true,
                 first_cluster: fat32.root_cluster,
                 size_bytes: 0,
                 entry_offset: 0,
             };
-            reached += u64::from(self.claim(&root)?);
+            reached += u64::from(self.claim(&root, "")?);
         }
         let mut walk = DirectoryWalk::of_root(self.fat);
         while let Some(item) = walk.next_item()? {
             let Item::Node(node) = item else { continue };
-            reached += u64::from(self.claim(&node)?);
+            reached += u64::from(self.claim(&node, walk.path())?);
             if node.is_directory {
                 self.checked.directories += 1;
                 walk.enter(&node)?;
@@ -199,31 +199,31 @@ impl Check<'_> {
         Ok(reached)
     }
 
-    /// Takes the chain of `node` as its own, and gives its length.
-    fn claim(&mut self, node: &Node) -> Result<u32> {
-        let wrong = |reason: String| Err(corrupt(reason).at_offset(node.entry_offset));
-        let (path, first) = (&node.path, node.first_cluster);
+    /// Takes the chain of `node`, which is in the directory `parent`, as its own, and gives its length.
+    fn claim(&mut self, node: &Node, parent: &str) -> Result<u32> {
+        let (name, first) = (&node.name, node.first_cluster);
+        let wrong = |what: String| Err(corrupt(format!("{parent}/{name} {what}")).at_offset(node.entry_offset));
         if first == 0 {
             return if node.is_directory || node.size_bytes > 0 {
-                wrong(format!("{path} has no clusters, and should have"))
+                wrong("has no clusters, and should have".to_owned())
             } else {
                 Ok(0)
             };
         }
         if !(2..self.fat.layout.end_cluster()).contains(&first) {
-            return wrong(format!("{path} begins at cluster {first}, outside the volume"));
+            return wrong(format!("begins at cluster {first}, outside the volume"));
         }
         if !self.in_use.get(first) {
             let entry = self.cache.entry(first)?;
-            return Err(astray(path, first, entry).at_offset(node.entry_offset));
+            return Err(astray(&format!("{parent}/{name}"), first, entry).at_offset(node.entry_offset));
         }
         if self.spoken_for.set(first) {
-            return wrong(format!("{path} begins at cluster {first}, which is in another chain too (cross-linked)"));
+            return wrong(format!("begins at cluster {first}, which is in another chain too (cross-linked)"));
         }
         let length = chain_length(&self.fat.layout, &mut self.cache, first)?;
         let holds = u64::from(length) * self.fat.layout.cluster_bytes;
         if u64::from(node.size_bytes) > holds {
-            return wrong(format!("{path} is {} bytes long, and its chain holds {holds}", node.size_bytes));
+            return wrong(format!("is {} bytes long, and its chain holds {holds}", node.size_bytes));
         }
         Ok(length)
     }

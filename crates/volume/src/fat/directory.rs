@@ -30,8 +30,8 @@ pub(super) enum Item {
 /// A file or a directory, as its entry says. Nothing of it has been checked.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// From the root, with slashes: `/photos/first.jpg`.
-    pub(super) path: String,
+    /// Its long name if it has one.
+    pub(super) name: String,
     pub(super) is_directory: bool,
     /// 0 if it has no clusters.
     pub(super) first_cluster: u32,
@@ -49,7 +49,7 @@ pub(super) struct DirectoryWalk<'a> {
     cache: EntryCache,
     /// The directories being read, the root first.
     open: Vec<OpenDirectory>,
-    /// The path of the innermost one.
+    /// The path of the innermost one; empty for the root.
     path: String,
     /// Bytes read at `buffer_at` for the innermost one.
     buffer: Vec<u8>,
@@ -88,6 +88,11 @@ impl<'a> DirectoryWalk<'a> {
         walk
     }
 
+    /// The path of the directory that the last item is in, with slashes: `/photos`; empty for the root.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Reads single FAT entries for others, too.
     pub(super) fn cache(&mut self) -> &mut EntryCache {
         &mut self.cache
@@ -112,7 +117,8 @@ impl<'a> DirectoryWalk<'a> {
             );
         }
         let parent_path_len = self.path.len();
-        self.path.clone_from(&directory.path);
+        self.path.push('/');
+        self.path.push_str(&directory.name);
         self.push(Some(directory.first_cluster), 0, 0, parent_path_len);
         Ok(())
     }
@@ -152,14 +158,14 @@ impl<'a> DirectoryWalk<'a> {
                 continue;
             }
             let name = long_name.unwrap_or_else(|| short_name(&entry));
-            return Ok(Some(Item::Node(self.node(&entry, entry_offset, &name))));
+            return Ok(Some(Item::Node(self.node(&entry, entry_offset, name))));
         }
     }
 
-    fn node(&self, entry: &[u8; 32], entry_offset: u64, name: &str) -> Node {
+    fn node(&self, entry: &[u8; 32], entry_offset: u64, name: String) -> Node {
         let is_directory = entry[11] & ATTRIBUTE_DIRECTORY != 0;
         Node {
-            path: format!("{}/{name}", self.path),
+            name,
             is_directory,
             first_cluster: self.first_cluster(entry),
             size_bytes: if is_directory { 0 } else { u32::from_le_bytes([entry[28], entry[29], entry[30], entry[31]]) },

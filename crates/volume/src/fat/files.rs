@@ -3,7 +3,7 @@
 use block_device::{ByteRange, Disk, Result};
 
 use super::Fat;
-use super::directory::{DirectoryWalk, Item, Node, astray};
+use super::directory::{DirectoryWalk, Item, astray};
 use super::entries::Entry;
 
 /// A file or a directory that is alive.
@@ -40,12 +40,13 @@ pub fn files(disk: &Disk, visit: &mut dyn FnMut(&LiveFile) -> Result<()>) -> Res
     visit(&LiveFile { path: "/".to_owned(), is_directory: true, size_bytes: 0, runs: root_runs })?;
     while let Some(item) = walk.next_item()? {
         let Item::Node(node) = item else { continue };
-        let runs = runs(&mut walk, &fat, &node.path, node.first_cluster)?;
+        let path = format!("{}/{}", walk.path(), node.name);
+        let runs = runs(&mut walk, &fat, &path, node.first_cluster)?;
         if node.is_directory {
             walk.enter(&node)?;
         }
-        let Node { path, is_directory, size_bytes, .. } = node;
-        visit(&LiveFile { path, is_directory, size_bytes: u64::from(size_bytes), runs })?;
+        let (is_directory, size_bytes) = (node.is_directory, u64::from(node.size_bytes));
+        visit(&LiveFile { path, is_directory, size_bytes, runs })?;
     }
     Ok(())
 }
