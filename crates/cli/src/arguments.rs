@@ -9,7 +9,7 @@ use disk_types::{Error, ErrorKind};
 
 use crate::context::Global;
 use crate::verb::Verb;
-use crate::{exit, failure, size};
+use crate::{exit, failure};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -76,8 +76,7 @@ fn as_error(error: &clap::Error) -> Error {
     let first = text.split("\n\n").next().unwrap_or_default();
     let first = first.strip_prefix("error: ").unwrap_or(first);
     let reason = first.split_whitespace().collect::<Vec<_>>().join(" ");
-    let advice = if text.contains(size::HELP) { size::HELP } else { "see sparsedisk --help" };
-    Error::new(ErrorKind::InvalidInput, "use the command line").because(reason).advise(advice)
+    Error::new(ErrorKind::InvalidInput, "use the command line").because(reason).advise("see sparsedisk --help")
 }
 
 #[cfg(test)]

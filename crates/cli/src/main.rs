@@ -38,11 +38,7 @@ fn main() -> ExitCode {
         Err(code) => return ExitCode::from(code),
     };
     let context = Context::new(global);
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(context.log_level())
-        .with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never)
-        .init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(context.log_level()).init();
     let outcome = interrupt::listen().map_err(Into::into).and_then(|()| verb.run(&context));
     match outcome {
         Ok(()) => ExitCode::from(exit::DONE),

@@ -13,9 +13,16 @@ use std::str::FromStr;
 
 use disk_types::MAX_OFFSET;
 
-/// The line of help about sizes, for every verb that takes one.
-pub(crate) const HELP: &str =
-    "Sizes: 4096 (bytes); 512K, 10G, 10GiB (powers of 1024); 10MB, 10GB (powers of 1000). Whole numbers only.";
+/// The line of help about sizes, followed by more, for every verb that takes one.
+macro_rules! help_with_sizes {
+    ($more:literal) => {
+        concat!(
+            "Sizes: 4096 (bytes); 512K, 10G, 10GiB (powers of 1024); 10MB, 10GB (powers of 1000). Whole numbers only.\n\n",
+            $more
+        )
+    };
+}
+pub(crate) use help_with_sizes;
 
 const IEC: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 

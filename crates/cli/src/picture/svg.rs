@@ -67,10 +67,12 @@ pub(crate) fn draw(cells: &Cells, caption: &Caption<'_>, out: &mut dyn Write) ->
     writeln!(out, "<text x=\"20\" y=\"28\" font-size=\"17\" font-weight=\"600\">{title}</text>")?;
     writeln!(
         out,
-        "<text x=\"20\" y=\"48\" fill=\"#5b6b78\">{} on the outside, {} allocated on the host. Each line is {}.</text>",
+        "<text x=\"20\" y=\"48\" fill=\"#5b6b78\">{} apparent size, {} allocated. Each line is {}, each column {}: as \
+         high as it is full, and anything at all leaves a mark.</text>",
         Bytes(cells.len_bytes()),
         Bytes(caption.allocated_bytes),
         Bytes(cells.cell_bytes() * CELLS_IN_LINE as u64),
+        Bytes(cells.cell_bytes()),
     )?;
     for (line, in_line) in cells.cells().chunks(CELLS_IN_LINE).enumerate() {
         draw_line(cells, line, in_line, out)?;
@@ -142,10 +144,8 @@ fn look(cell: &Tally, size: u64) -> Look {
 }
 
 fn draw_legend(caption: &Caption<'_>, top: usize, out: &mut dyn Write) -> io::Result<()> {
-    for (column, kind) in Kind::ALL.into_iter().enumerate() {
-        if kind == Kind::Zero && !caption.scanned {
-            continue;
-        }
+    let shown = Kind::ALL.into_iter().filter(|&kind| kind != Kind::Zero || caption.scanned);
+    for (column, kind) in shown.enumerate() {
         let x = LEFT + column * CELLS_IN_LINE * CELL_WIDTH / Kind::ALL.len();
         let (bytes, extents) = (caption.tally.bytes(kind), caption.tally.extents(kind));
         writeln!(out, "<rect x=\"{x}\" y=\"{top}\" width=\"16\" height=\"16\" fill=\"{}\"/>", colour(kind))?;

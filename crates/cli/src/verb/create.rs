@@ -11,19 +11,17 @@ use crate::context::Context;
 use crate::creation::{self, Inside};
 use crate::describe::table_name;
 use crate::failure::Failure;
-use crate::size::{Bytes, Size};
+use crate::size::{Bytes, Size, help_with_sizes};
 
 /// Create an image: a sparse file, formatted if asked
 ///
 /// An existing file is never overwritten. If it fails half-way, what it made is removed again.
 #[derive(Args)]
-#[command(after_help = "\
-Sizes: 4096 (bytes); 512K, 10G, 10GiB (powers of 1024); 10MB, 10GB (powers of 1000). Whole numbers only.
-
+#[command(after_help = help_with_sizes!("\
 Examples:
   sparsedisk create disk.img --size 1TiB --fs fat32 --label BACKUP
   sparsedisk create disk.img --size 64GiB --fs fat32 --partition gpt
-  sparsedisk create disk.img --size 20G")]
+  sparsedisk create disk.img --size 20G"))]
 pub(crate) struct Create {
     /// The new image
     #[arg(value_hint = clap::ValueHint::FilePath)]

@@ -9,18 +9,16 @@ use sparse_file::{Access, SparseFile};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::size::{self, Bytes, Size};
+use crate::size::{Bytes, Size, help_with_sizes};
 
 /// Make a range of an image zero, and give its space back
 ///
 /// Whole blocks of the host's file system are deallocated; what is left at the edges is overwritten with zeroes. The size of the
 /// image stays. Whatever was in the range is lost.
 #[derive(Args)]
-#[command(after_help = size::HELP, after_long_help = concat!("\
+#[command(after_help = help_with_sizes!("\
 Examples:
-  sparsedisk punch disk.img --offset 1GiB --length 512MiB
-
-", "Sizes: 4096 (bytes); 512K, 10G, 10GiB (powers of 1024); 10MB, 10GB (powers of 1000). Whole numbers only."))]
+  sparsedisk punch disk.img --offset 1GiB --length 512MiB"))]
 pub(crate) struct Punch {
     /// The image
     #[arg(value_hint = clap::ValueHint::FilePath)]

@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::creation::{self, Inside};
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::size::{Bytes, Count, Size};
+use crate::size::{Bytes, Count, Size, help_with_sizes};
 use crate::table::Table;
 
 /// Serve an image over NBD until stopped
@@ -26,14 +26,14 @@ use crate::table::Table;
 /// Prints how to connect, then serves any number of clients until SIGINT or SIGTERM; what is under way is finished and flushed.
 /// Blocks of zeroes that clients write are not stored but given back.
 #[derive(Args)]
-#[command(after_help = "\
+#[command(after_help = help_with_sizes!("\
 Without --listen it is the socket that systemd passed on (LISTEN_FDS), if it did, or else a UNIX socket beside the image,
 IMAGE.sock, which only this user can open.
 
 Examples:
   sparsedisk serve disk.img --size 10GiB --fs fat32    the image is created if it is missing
   sparsedisk serve disk.img --listen tcp:127.0.0.1:10809
-  nbdinfo \"nbd+unix:///?socket=disk.img.sock\"")]
+  nbdinfo \"nbd+unix:///?socket=disk.img.sock\""))]
 pub(crate) struct Serve {
     /// The image
     #[arg(value_hint = clap::ValueHint::FilePath)]
