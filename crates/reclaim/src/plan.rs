@@ -4,7 +4,7 @@ use block_device::{ByteRange, DiscardEffect, Disk, Geometry, Result};
 
 use crate::Observer;
 use crate::scan::{Found, scan};
-use crate::survey::{Runs, is_refusal, plan_volumes};
+use crate::survey::{is_refusal, plan_volumes};
 
 /// What to look for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,7 +84,9 @@ pub fn plan(disk: &Disk, options: &PlanOptions, observer: &mut dyn Observer) -> 
         return zeros(observer);
     }
     match volume::inspect(disk) {
-        Ok(contents) => plan_volumes(disk, &contents, &|volume| open(disk, volume), observer),
+        Ok(contents) => {
+            plan_volumes(disk, &contents, &|volume| Ok(Box::new(volume::free_space(disk, volume)?)), observer)
+        }
         Err(error) if is_refusal(&error) => {
             let mut plan = zeros(observer)?;
             plan.refused.push(LeftAlone::after(&error, disk.range(), "the whole disk".to_owned()));
@@ -92,10 +94,6 @@ pub fn plan(disk: &Disk, options: &PlanOptions, observer: &mut dyn Observer) -> 
         }
         Err(error) => Err(error),
     }
-}
-
-fn open<'a>(_disk: &'a Disk, _volume: &volume::Volume) -> Result<Runs<'a>> {
-    Err(block_device::Error::new(block_device::ErrorKind::Unsupported, "read the free space"))
 }
 
 /// Finds what can be freed when the caller knows what is free.

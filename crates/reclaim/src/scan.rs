@@ -12,7 +12,7 @@ use crate::Observer;
 use crate::observer::{Phase, Watch};
 
 /// How much is read at once: small enough to stay in a core's cache between being read and being judged.
-const PIECE_BYTES: u64 = 512 << 10;
+const PIECE_BYTES: u64 = 256 << 10;
 
 /// What the pass found.
 #[derive(Debug, Default)]
