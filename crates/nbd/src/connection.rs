@@ -29,7 +29,8 @@ pub(crate) fn serve(
     };
     let mut transmission = Transmission::new(export.disk.clone(), agreement, limits);
     let closing = transmit(socket, &mut transmission, stopping, &mut received);
-    if closing.is_ok() {
+    // Who asked for the end sends nothing more, and who has gone receives nothing more.
+    if matches!(closing, Ok(Closing::Stopped | Closing::Violated(_))) {
         say_goodbye(socket, limits.grace);
     }
     (transmission.counters(), closing)

@@ -1,0 +1,210 @@
+//! Every malformed request, and what the disk's failures look like to a client.
+
+use block_device::{Disk, ErrorKind, Fault, Faulty, MemoryDisk, Operation, ReadOnly, Schedule};
+use nbd::protocol::{command, command_flag};
+use nbd::{Errno, Limits};
+
+use crate::client::{Client, Style};
+use crate::server::{MIB, Running, memory};
+
+const STYLES: [Style; 3] = [Style::Simple, Style::Structured, Style::WithMap];
+const FUA: u16 = command_flag::FUA;
+
+const INVALID: u32 = Errno::Invalid.code();
+const NO_SPACE: u32 = Errno::NoSpace.code();
+const OVERFLOW: u32 = Errno::Overflow.code();
+
+/// What is wrong with a request, and the error for it.
+const MALFORMED: &[(u16, u16, u64, u32, u32)] = &[
+    // Beyond the end, by a little, by much, by wrapping.
+    (0, command::READ, MIB, 512, INVALID),
+    (0, command::READ, MIB - 512, 1024, INVALID),
+    (0, command::READ, u64::MAX - 511, 512, INVALID),
+    (0, command::READ, u64::MAX, u32::MAX, INVALID),
+    (0, command::READ, i64::MAX as u64 - 511, 512, INVALID),
+    (0, command::WRITE, MIB, 512, NO_SPACE),
+    (0, command::WRITE, u64::MAX - 511, 512, NO_SPACE),
+    (0, command::WRITE, 512, 1 << 20, NO_SPACE),
+    (0, command::TRIM, MIB, 512, INVALID),
+    (0, command::TRIM, u64::MAX - 511, 1024, INVALID),
+    (0, command::TRIM, 0, u32::MAX, INVALID),
+    (0, command::WRITE_ZEROES, MIB, 512, NO_SPACE),
+    (0, command::WRITE_ZEROES, u64::MAX - 511, 1024, NO_SPACE),
+    (0, command::CACHE, MIB - 512, 1024, INVALID),
+    (0, command::BLOCK_STATUS, MIB - 512, 1024, INVALID),
+    // Off the block grid.
+    (0, command::READ, 1, 512, INVALID),
+    (0, command::READ, 0, 511, INVALID),
+    (0, command::WRITE, 256, 512, INVALID),
+    (0, command::WRITE, 0, 100, INVALID),
+    (0, command::TRIM, 0, 1, INVALID),
+    (0, command::WRITE_ZEROES, 511, 1, INVALID),
+    // Flags that are unknown, or belong to another command.
+    (1 << 15, command::READ, 0, 512, INVALID),
+    (command_flag::NO_HOLE, command::READ, 0, 512, INVALID),
+    (command_flag::DF, command::WRITE, 0, 512, INVALID),
+    (command_flag::REQ_ONE, command::TRIM, 0, 512, INVALID),
+    (command_flag::DF, command::WRITE_ZEROES, 0, 512, INVALID),
+    (command_flag::FAST_ZERO, command::BLOCK_STATUS, 0, 512, INVALID),
+    (1 << 5, command::FLUSH, 0, 0, INVALID),
+    (u16::MAX, command::CACHE, 0, 512, INVALID),
+    // A flush of something, the status of nothing.
+    (0, command::FLUSH, 512, 0, INVALID),
+    (0, command::FLUSH, 0, 512, INVALID),
+    (0, command::BLOCK_STATUS, 0, 0, INVALID),
+    // Commands nobody knows.
+    (0, 8, 0, 0, INVALID),
+    (FUA, 9, 0, 512, INVALID),
+    (0, u16::MAX, u64::MAX, u32::MAX, INVALID),
+];
+
+#[test]
+fn law5_a_malformed_request_gets_its_error_changes_nothing_and_the_connection_goes_on() {
+    let server = Running::new(memory(MIB));
+    let pattern: Vec<u8> = (0..MIB).map(|at| (at % 251) as u8).collect();
+    for style in STYLES {
+        let mut client = Client::new(server.address, style);
+        assert_eq!(client.write(0, 0, &pattern), 0);
+        for &(flags, command, offset, length, error) in MALFORMED {
+            let found = if command == command::WRITE {
+                client.write(flags, offset, &vec![0xee; length as usize])
+            } else {
+                client.request(flags, command, offset, length).error()
+            };
+            assert_eq!(found, error, "{style:?}: flags {flags:#x} command {command} {offset}+{length}");
+        }
+        assert_eq!(client.read(0, 1 << 20), pattern);
+    }
+}
+
+#[test]
+fn requests_of_no_bytes_succeed_and_do_nothing() {
+    let server = Running::new(memory(MIB));
+    for style in STYLES {
+        let mut client = Client::new(server.address, style);
+        for offset in [0, 512, MIB] {
+            assert_eq!(client.write(FUA, offset, &[]), 0);
+            for command in [command::READ, command::TRIM, command::WRITE_ZEROES, command::CACHE] {
+                assert_eq!(client.request(0, command, offset, 0).error(), 0, "{style:?} {command} at {offset}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wrong_request_magic_closes_after_the_replies_before_it() {
+    let server = Running::new(memory(MIB));
+    let mut client = Client::new(server.address, Style::Simple);
+    let cookie = client.send_request(0, command::READ, 0, 512);
+    client.send(&[0xff; 4096]);
+    assert_eq!(client.reply(cookie, command::READ, 512).error(), 0);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn requests_longer_than_the_limit_are_refused_and_their_data_is_dropped() {
+    let mut limits = Limits::default();
+    limits.max_request_bytes = 64 << 10;
+    let server = Running::with(memory(8 * MIB), limits);
+    for (style, error) in [(Style::Simple, INVALID), (Style::Structured, OVERFLOW)] {
+        let mut client = Client::new(server.address, style);
+        assert_eq!(client.request(0, command::READ, 0, (64 << 10) + 512).error(), error);
+        assert_eq!(client.write(0, 0, &vec![1; (64 << 10) + 512]), INVALID);
+        assert_eq!(client.write(0, 0, &vec![1; 5 << 20]), INVALID);
+        // What carries no data may be longer.
+        assert_eq!(client.request(0, command::WRITE_ZEROES, 0, 8 << 20).error(), 0);
+        assert_eq!(client.request(0, command::TRIM, 0, 8 << 20).error(), 0);
+        assert_eq!(client.request(0, command::CACHE, 0, 8 << 20).error(), 0);
+        assert_eq!(client.write(0, 0, &vec![7; 64 << 10]), 0);
+        assert_eq!(client.read(0, 64 << 10), vec![7; 64 << 10]);
+        assert_eq!(client.request(0, command::WRITE_ZEROES, 0, 64 << 10).error(), 0);
+    }
+}
+
+#[test]
+fn the_longest_request_passes_both_ways() {
+    let server = Running::new(memory(64 * MIB));
+    let data: Vec<u8> = (0..32u32 << 20).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    for style in [Style::Simple, Style::Structured] {
+        let mut client = Client::new(server.address, style);
+        assert_eq!(client.write(FUA, 512, &data), 0);
+        assert!(client.read(512, 32 << 20) == data, "{style:?}");
+    }
+}
+
+#[test]
+fn law3_fast_zeroes_are_not_supported_rather_than_slow() {
+    let server = Running::new(memory(MIB));
+    let mut client = Client::new(server.address, Style::Structured);
+    assert_eq!(client.write(0, 0, &[1; 8192]), 0);
+    let zero = |client: &mut Client, flags| client.request(flags, command::WRITE_ZEROES, 0, 4096).error();
+    assert_eq!(zero(&mut client, command_flag::FAST_ZERO | command_flag::NO_HOLE), Errno::NotSupported.code());
+    assert_eq!(client.read(0, 512), [1; 512], "nothing changed");
+    assert_eq!(zero(&mut client, command_flag::NO_HOLE), 0);
+    assert_eq!(client.read(0, 8192), [vec![0; 4096], vec![1; 4096]].concat());
+    assert_eq!(server.disk.allocated_bytes().unwrap(), 8192, "no hole was made");
+    assert_eq!(zero(&mut client, command_flag::FAST_ZERO | FUA), 0);
+    assert_eq!(server.disk.allocated_bytes().unwrap(), 4096);
+}
+
+#[test]
+fn a_read_only_disk_is_not_permitted_to_change() {
+    let disk = Disk::new(ReadOnly::new(memory(MIB))).unwrap();
+    let server = Running::new(disk);
+    let mut client = Client::new(server.address, Style::Structured);
+    let refused = Errno::NotPermitted.code();
+    assert_eq!(client.write(0, 0, &[1; 4096]), refused);
+    assert_eq!(client.request(0, command::TRIM, 0, 4096).error(), refused);
+    assert_eq!(client.request(0, command::WRITE_ZEROES, 0, 4096).error(), refused);
+    assert_eq!(client.read(0, 4096), [0; 4096]);
+}
+
+#[test]
+fn law9_a_full_host_is_no_space_and_overwrites_go_on() {
+    let server = Running::new(Disk::new(MemoryDisk::with_capacity(MIB, 8192)).unwrap());
+    let mut client = Client::new(server.address, Style::Simple);
+    assert_eq!(client.write(0, 0, &[1; 8192]), 0);
+    assert_eq!(client.write(0, 8192, &[1; 512]), NO_SPACE);
+    assert_eq!(client.write(FUA, 0, &[2; 8192]), 0);
+    assert_eq!(client.request(0, command::TRIM, 0, 4096).error(), 0);
+    assert_eq!(client.write(0, 8192, &[3; 4096]), 0, "space came back");
+    assert_eq!(client.request(0, command::FLUSH, 0, 0).error(), 0);
+}
+
+#[test]
+fn law2_a_failed_flush_stays_failed_for_every_connection() {
+    let schedule = Schedule::default().then(Operation::Flush, 1, Fault::Fail(ErrorKind::Io));
+    let server = Running::new(Disk::new(Faulty::new(memory(MIB), schedule)).unwrap());
+    let mut one = Client::new(server.address, Style::Simple);
+    let mut other = Client::new(server.address, Style::Structured);
+    let io = Errno::Io.code();
+    assert_eq!(one.write(0, 0, &[1; 512]), 0);
+    assert_eq!(other.request(0, command::FLUSH, 0, 0).error(), io);
+    assert_eq!(one.request(0, command::FLUSH, 0, 0).error(), io);
+    assert_eq!(one.write(FUA, 0, &[1; 512]), io);
+    assert_eq!(one.request(FUA, command::TRIM, 0, 4096).error(), io);
+    assert_eq!(one.read(0, 512).len(), 512, "reads go on");
+    assert_eq!(server.stop().unwrap_err().kind(), ErrorKind::Io, "and the end says so");
+}
+
+#[test]
+fn law8_a_failing_read_is_an_error_of_its_own_part_and_no_stale_data_is_sent() {
+    for style in [Style::Simple, Style::Structured] {
+        // The third piece of a long read fails.
+        let nth = if style == Style::Simple { 1 } else { 3 };
+        let schedule = Schedule::default().then(Operation::Read, nth, Fault::Fail(ErrorKind::Changed));
+        let server = Running::new(Disk::new(Faulty::new(memory(4 * MIB), schedule)).unwrap());
+        let mut client = Client::new(server.address, style);
+        assert_eq!(client.write(0, 0, &vec![5; 1 << 20]), 0);
+        assert_eq!(client.request(0, command::READ, 0, 1 << 20).error(), Errno::Io.code(), "{style:?}");
+        assert_eq!(client.read(0, 1 << 20), vec![5; 1 << 20]);
+    }
+}
+
+#[test]
+fn a_trim_the_host_cannot_do_is_a_hint_that_was_heard() {
+    let schedule = Schedule::default().then(Operation::Discard, 1, Fault::Fail(ErrorKind::Unsupported));
+    let server = Running::new(Disk::new(Faulty::new(memory(MIB), schedule)).unwrap());
+    let mut client = Client::new(server.address, Style::Simple);
+    assert_eq!(client.request(0, command::TRIM, 0, 4096).error(), 0);
+}
