@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
 
 const AFTER_HELP: &str = "\
 Examples:
-  sparsedisk create disk.img --size 1TiB --fs fat32    a drive of 1 TiB in a few hundred KiB
+  sparsedisk create disk.img --size 1TiB --fs fat32    a drive of 1 TiB in a few KiB
   sparsedisk map disk.img                              where its bytes lie
   sparsedisk serve disk.img                            for virtual machines and NBD clients
   sparsedisk attach disk.img --at /mnt                 as a drive of this machine

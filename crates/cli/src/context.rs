@@ -11,17 +11,20 @@ use crate::failure::Failure;
 /// meaning or goes.
 pub(crate) const SCHEMA: u32 = 1;
 
+/// The heading in help.
+const GENERAL: &str = "Options of every verb";
+
 /// The options of every verb.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
     /// Answer with one JSON object on standard output, errors included
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GENERAL)]
     json: bool,
     /// Print only what was asked for: no progress, no report of what was done
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GENERAL)]
     quiet: bool,
     /// Tell more: longer lists, and a log on standard error (-vv for debugging)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GENERAL)]
     verbose: u8,
 }
 

@@ -101,7 +101,7 @@ impl Info {
             Err(error) if error.kind() == ErrorKind::InvalidInput => None,
             Err(error) => return Err(error.into()),
         };
-        let contents = disk.as_ref().map(|image| look_inside(image));
+        let contents = disk.as_ref().map(look_inside);
         let format = disk.as_ref().map(|image| image.format.name());
         let document = Document {
             path: self.image.display().to_string(),

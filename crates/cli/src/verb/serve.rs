@@ -27,8 +27,8 @@ use crate::table::Table;
 /// Blocks of zeroes that clients write are not stored but given back.
 #[derive(Args)]
 #[command(after_help = help_with_sizes!("\
-Without --listen it is the socket that systemd passed on (LISTEN_FDS), if it did, or else a UNIX socket beside the image,
-IMAGE.sock, which only this user can open.
+Without --listen it is the socket that systemd passed on (LISTEN_FDS), if it did, or else \
+a UNIX socket beside the image, IMAGE.sock, which only this user can open.
 
 Examples:
   sparsedisk serve disk.img --size 10GiB --fs fat32    the image is created if it is missing
@@ -70,6 +70,9 @@ impl Serve {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let listen = self.listen()?;
         let (image, created) = self.image()?;
+        if let Some(holder) = image.file.holder() {
+            tracing::warn!("{} is open elsewhere too, without a lock of ours: by {holder}", self.image.display());
+        }
         let allocated_before_bytes = image.file.allocated_bytes()?;
         let (disk, counters) = self.layers(&image)?;
         let export = Export {

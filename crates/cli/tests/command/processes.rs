@@ -141,6 +141,53 @@ fn zeroes_that_clients_write_allocate_nothing_unless_asked() {
     }
 }
 
+#[test]
+fn serve_takes_the_socket_that_systemd_passes_on() {
+    let room = Room::new();
+    room.create("disk.img", "8MiB");
+    let path = room.path("passed.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    // The shell becomes the server: its process number is the one that is named.
+    let line = r#"exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" serve disk.img --json"#;
+    let mut command = room.command("sh", &["-c", line, env!("CARGO_BIN_EXE_sparsedisk")]);
+    command.stdin(std::os::fd::OwnedFd::from(listener));
+    let server = Serving::spawn(command);
+    assert!(server.start["uri"].as_str().unwrap().ends_with("passed.sock"), "{}", server.start);
+    Client::connect(&path).write(0, &[1; 512]).unwrap();
+    server.signal("TERM");
+    assert_eq!(server.end().0.code(), Some(0));
+    assert!(path.exists(), "it belongs to whoever passed it on");
+}
+
+#[test]
+fn law1_an_interrupt_at_any_moment_does_no_harm() {
+    let room = Room::new();
+    let image = room.create("disk.img", "64MiB");
+    for index in 0..64 {
+        let offset = index * MIB;
+        crate::room::write_data(&image, offset, 512 * KIB);
+        crate::room::write_zeroes(&image, offset + 512 * KIB, 512 * KIB);
+    }
+    let before = std::fs::read(&image).unwrap();
+    for _ in 0..5 {
+        let child = room
+            .program(&["trim", "--verify", "--json", "disk.img"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _ = std::process::Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status();
+        let output = child.wait_with_output().unwrap();
+        // The signal may come before the program listens, in the middle, or too late.
+        if let Some(code) = output.status.code() {
+            let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert!(code == 0 || object["error"]["kind"] == "interrupted", "{object}");
+        }
+        assert_eq!(std::fs::read(&image).unwrap(), before);
+    }
+    assert_eq!(room.json(&["trim", "--verify", "disk.img"])["verified"], true);
+    assert!(allocated(&image) <= 33 * MIB);
+}
+
 /// Must show 7, with a client of our own so that it needs no tool.
 #[test]
 fn law2_what_was_flushed_before_kill_9_is_there() {
@@ -156,10 +203,8 @@ fn law2_what_was_flushed_before_kill_9_is_there() {
             if client.write(index * 64 * KIB, &block).is_err() {
                 return;
             }
-            if index % 8 == 7 {
-                if client.flush().is_err() || flushed.send(index).is_err() {
-                    return;
-                }
+            if index % 8 == 7 && (client.flush().is_err() || flushed.send(index).is_err()) {
+                return;
             }
         }
     });

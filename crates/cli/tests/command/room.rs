@@ -154,7 +154,11 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn start(room: &Room, arguments: &[&str]) -> Self {
-        let mut command = room.program(&[&["serve"], arguments, &["--json"]].concat());
+        Self::spawn(room.program(&[&["serve"], arguments, &["--json"]].concat()))
+    }
+
+    /// Starts any command that becomes a server with --json.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the server starts");
         let mut out = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
