@@ -39,7 +39,7 @@ fn raw_entry(fat_type: FatType, fat: &[u8], index: usize) -> u32 {
     match fat_type {
         FatType::Fat12 => {
             let pair = byte(index * 3 / 2) | byte(index * 3 / 2 + 1) << 8;
-            if index % 2 == 0 { pair & 0xFFF } else { pair >> 4 }
+            if index.is_multiple_of(2) { pair & 0xFFF } else { pair >> 4 }
         }
         FatType::Fat16 => u32::from(u16::from_le_bytes([fat[index * 2], fat[index * 2 + 1]])),
         FatType::Fat32 => {

@@ -130,7 +130,7 @@ impl HandMade {
             FatType::Fat12 => {
                 let at = fat + u64::from(cluster) * 3 / 2;
                 let old = u16::from_le_bytes(self.get(at)) as u32;
-                let new = if cluster % 2 == 0 { old & 0xF000 | value } else { old & 0xF | value << 4 };
+                let new = if cluster.is_multiple_of(2) { old & 0xF000 | value } else { old & 0xF | value << 4 };
                 self.put(at, &(new as u16).to_le_bytes());
             }
             FatType::Fat16 => self.put(fat + u64::from(cluster) * 2, &(value as u16).to_le_bytes()),
