@@ -1,5 +1,6 @@
 //! Linux, through `rustix`; `libc` only for leases, which `rustix` lacks.
 
+mod cache;
 mod copying;
 mod holder;
 mod lease;

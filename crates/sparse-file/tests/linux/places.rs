@@ -70,7 +70,7 @@ pub(crate) fn mounted(name: &'static str) -> Option<Place> {
     let mount = match known {
         Some(mount) => mount,
         None => {
-            let mount = Arc::new(Mount::new(name, 512 * MIB)?);
+            let mount = Arc::new(Mount::new(name, 512 * MIB, &[])?);
             shared.retain(|(of, _)| *of != name);
             shared.push((name, Arc::downgrade(&mount)));
             mount
@@ -82,7 +82,12 @@ pub(crate) fn mounted(name: &'static str) -> Option<Place> {
 
 /// A place of its own, small enough to fill.
 pub(crate) fn small(name: &'static str, bytes: u64) -> Option<Place> {
-    let mount = Arc::new(Mount::new(name, bytes)?);
+    made_with(name, bytes, &[])
+}
+
+/// A place of its own, made with these options of its mkfs.
+pub(crate) fn made_with(name: &'static str, bytes: u64, options: &[&str]) -> Option<Place> {
+    let mount = Arc::new(Mount::new(name, bytes, options)?);
     let dir = TempDir::new_in(&mount.at).unwrap();
     Some(Place { name, dir, _mount: Some(mount) })
 }
@@ -94,26 +99,28 @@ struct Mount {
 }
 
 impl Mount {
-    fn new(name: &str, bytes: u64) -> Option<Self> {
+    fn new(name: &str, bytes: u64, options: &[&str]) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             skipped(&format!("mounting {name} needs root"));
             return None;
         }
-        let beneath = tempfile::tempdir().unwrap();
+        // In memory where that is possible: the disk is slow, and is not what is tested.
+        let beneath = TempDir::new_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let (image, at) = (beneath.path().join("image"), beneath.path().join("mount"));
         std::fs::create_dir(&at).unwrap();
-        let mount = |arguments: &[&str]| run("mount", arguments);
+        let (image, directory) = (image.to_str().unwrap(), at.to_str().unwrap());
         let done = if name == "tmpfs" {
-            mount(&["-t", "tmpfs", "-o", &format!("size={bytes}"), "none", at.to_str().unwrap()])
+            run("mount", &["-t", "tmpfs", "-o", &format!("size={bytes}"), "none", directory])
         } else {
-            File::create(&image).unwrap().set_len(bytes).unwrap();
-            let image = image.to_str().unwrap();
-            let made = match name {
-                "xfs" => run("mkfs.xfs", &["-q", image]),
-                "btrfs" => run("mkfs.btrfs", &["-q", image]),
-                _ => run("mke2fs", &["-q", "-F", "-t", name, image]),
+            File::create(image).unwrap().set_len(bytes).unwrap();
+            let (program, kind): (_, &[&str]) = match name {
+                "xfs" => ("mkfs.xfs", &["-q"]),
+                "btrfs" => ("mkfs.btrfs", &["-q"]),
+                "vfat" => ("mkfs.vfat", &[]),
+                _ => ("mke2fs", &["-q", "-F", "-t", name]),
             };
-            made.and_then(|()| mount(&["-o", "loop", image, at.to_str().unwrap()]))
+            let made = run(program, &[kind, options, &[image]].concat());
+            made.and_then(|()| run("mount", &["-o", "loop", image, directory]))
         };
         match done {
             Ok(()) => Some(Self { at, _beneath: beneath }),
