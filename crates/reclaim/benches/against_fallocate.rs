@@ -2,13 +2,14 @@
 //!
 //! `cargo bench -p reclaim -- [DIRECTORY] [MIB]`: an image of MIB (2048) in DIRECTORY (the temporary directory) is written in full,
 //! 70 % of it zeroes in runs of 4 to 64 KiB, twice; both copies are flushed; one is trimmed by each, in turns. Printed
-//! are the medians of five, their ratio, and what either left allocated. What a reader sees is compared every time.
+//! are the medians of five of wall and processor time, their ratios, and what either left allocated. What a reader sees
+//! is compared every time. On a busy machine believe the processor time.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use disk_image::Image;
 use reclaim::{PlanOptions, carry_out, fingerprint, plan};
@@ -28,7 +29,7 @@ fn main() {
     let directory = tempfile::tempdir_in(directory).expect("a directory to work in");
     let (ours, theirs) = (directory.path().join("ours.img"), directory.path().join("theirs.img"));
 
-    let mut taken: [Vec<Duration>; 4] = Default::default();
+    let (mut ours_taken, mut theirs_taken, mut plans) = (Vec::new(), Vec::new(), Vec::new());
     let mut allocated = (0, 0);
     for round in 0..ROUNDS {
         write_image(&ours, mib, round as u64);
@@ -36,28 +37,68 @@ fn main() {
         let before = print(&theirs);
         for turn in 0..2 {
             if (round + turn) % 2 == 0 {
-                let (scan, free, rest) = trim(&ours);
-                taken[0].push(scan + free);
-                taken[1].push(scan);
-                taken[2].push(free);
+                let start = Taken::so_far(Who::This);
+                let (planned, rest) = trim(&ours);
+                ours_taken.push(start.until(&Taken::so_far(Who::This)));
+                plans.push(start.until(&planned));
                 allocated.0 = rest;
             } else {
-                let start = Instant::now();
+                let start = Taken::so_far(Who::Children);
                 let status = Command::new("fallocate").arg("-d").arg(&theirs).status().expect("fallocate runs");
-                taken[3].push(start.elapsed());
+                theirs_taken.push(start.until(&Taken::so_far(Who::Children)));
                 assert!(status.success(), "fallocate -d failed");
                 allocated.1 = image(&theirs, Access::Inspect).disk.allocated_bytes().expect("the host tells");
             }
         }
         assert!(print(&ours) == before && print(&theirs) == before, "law 1");
     }
-    let [total, scan, free, theirs] = taken.map(|mut times| {
-        times.sort();
-        times[ROUNDS / 2].as_secs_f64()
-    });
-    println!("reclaim       {total:.3} s (plan {scan:.3}, carry out {free:.3}), {} MiB left", allocated.0 >> 20);
-    println!("fallocate -d  {theirs:.3} s, {} MiB left", allocated.1 >> 20);
-    println!("ratio         {:.2}", total / theirs);
+    let [(wall, cpu), (plan_wall, plan_cpu), (their_wall, their_cpu)] = [ours_taken, plans, theirs_taken].map(medians);
+    let line = |name, wall, cpu| println!("{name:<14}{wall:8.3} s {cpu:8.2} s CPU");
+    line("reclaim", wall, cpu);
+    line("  of it plan", plan_wall, plan_cpu);
+    line("fallocate -d", their_wall, their_cpu);
+    println!("{:<14}{:8.2}   {:8.2}", "ratio", wall / their_wall, cpu / their_cpu);
+    println!("left allocated: {} MiB, {} MiB", allocated.0 >> 20, allocated.1 >> 20);
+}
+
+/// Whose processor time.
+#[derive(Clone, Copy)]
+enum Who {
+    This,
+    Children,
+}
+
+/// A moment, in wall and processor time.
+struct Taken {
+    at: Instant,
+    cpu_seconds: f64,
+}
+
+impl Taken {
+    /// Processor time is read from `/proc/self/stat`, see proc_pid_stat(5): ticks of 10 ms. Not a number elsewhere.
+    fn so_far(who: Who) -> Self {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        // Behind the name in parentheses the third field follows.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(match who {
+            Who::This => 11,
+            Who::Children => 13,
+        });
+        let ticks: Vec<f64> = fields.take(2).filter_map(|field| field.parse().ok()).collect();
+        let cpu_seconds = if ticks.len() == 2 { (ticks[0] + ticks[1]) / 100.0 } else { f64::NAN };
+        Self { at: Instant::now(), cpu_seconds }
+    }
+
+    /// Seconds, wall and processor.
+    fn until(&self, end: &Self) -> (f64, f64) {
+        ((end.at - self.at).as_secs_f64(), end.cpu_seconds - self.cpu_seconds)
+    }
+}
+
+fn medians(taken: Vec<(f64, f64)>) -> (f64, f64) {
+    let (mut wall, mut cpu): (Vec<f64>, Vec<f64>) = taken.into_iter().unzip();
+    wall.sort_by(f64::total_cmp);
+    cpu.sort_by(f64::total_cmp);
+    (wall[wall.len() / 2], cpu[cpu.len() / 2])
 }
 
 fn image(path: &Path, access: Access) -> Image {
@@ -68,14 +109,14 @@ fn print(path: &Path) -> reclaim::Fingerprint {
     fingerprint(&image(path, Access::Inspect).disk, &[], &mut ()).expect("an image just written can be read")
 }
 
-fn trim(path: &Path) -> (Duration, Duration, u64) {
+/// Trims; the moment at which it was planned, and what is left allocated.
+fn trim(path: &Path) -> (Taken, u64) {
     let disk = image(path, Access::ReadWrite).disk;
-    let start = Instant::now();
     let plan = plan(&disk, &PlanOptions { zeros_only: true }, &mut ()).expect("a plan");
-    let scan = start.elapsed();
+    let planned = Taken::so_far(Who::This);
     let outcome = carry_out(&disk, &plan, &mut ()).expect("carried out");
     assert!(outcome.stopped.is_none(), "{:?}", outcome.stopped);
-    (scan, start.elapsed() - scan, outcome.allocated_after_bytes)
+    (planned, outcome.allocated_after_bytes)
 }
 
 /// Writes the image anew, in full, and flushes it.

@@ -244,3 +244,17 @@ fn ranges_to_leave_out_must_be_in_order() {
     let error = fingerprint(&memory(GRANULE), &[range(5, 9), range(8, 10)], &mut ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
+
+#[test]
+fn a_fingerprint_knows_where_data_lies_and_how_long_the_disk_is() {
+    let print = |len_bytes: u64, at: u64| {
+        let disk = memory(len_bytes);
+        write(&disk, at, &[7; 3 * GRANULE as usize]);
+        fingerprint(&disk, &[], &mut ()).unwrap()
+    };
+    // In one frame, across two, in another.
+    let prints = [print(8 * MIB, 0), print(8 * MIB, GRANULE), print(8 * MIB, MIB - GRANULE), print(8 * MIB, 5 * MIB)];
+    assert!((1..prints.len()).all(|n| !prints[..n].contains(&prints[n])), "{prints:?}");
+    assert_ne!(prints[0], print(9 * MIB, 0));
+    assert_eq!(prints[0].to_string().len(), 64);
+}
