@@ -98,7 +98,8 @@ impl SparseFile {
     /// # Errors
     /// [`ErrorKind::NotFound`], also for a link that leads nowhere; [`ErrorKind::Refused`] for a directory, device, FIFO or
     /// socket, and for writing to a file that is immutable, append-only, encrypted or compressed (law 10);
-    /// [`ErrorKind::ReadOnly`] and [`ErrorKind::PermissionDenied`]; [`ErrorKind::InUse`], naming the holder (law 7).
+    /// [`ErrorKind::ReadOnly`] and [`ErrorKind::PermissionDenied`]; [`ErrorKind::TooLarge`] for writing to a file that is
+    /// longer than this process may write (`ulimit -f`); [`ErrorKind::InUse`], naming the holder (law 7).
     pub fn open(path: &Path, access: Access) -> Result<Self> {
         let operation = access.operation();
         let file = sys::open(path, access)?;

@@ -35,7 +35,7 @@ impl SparseFile {
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] for `fast_only` where only writing would do, with nothing changed;
-    /// [`ErrorKind::NoSpace`]: a part may then be zero already.
+    /// [`ErrorKind::NoSpace`]: a part may then be zero already (and on xfs, which frees before it allocates, be a hole).
     pub fn zero(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
         self.check_writable("zero", range)?;
         if mode.may_unmap && self.try_once(&self.lacks.punch, || sys::punch(self.as_file(), range), "zero", range)? {

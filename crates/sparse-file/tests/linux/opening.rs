@@ -86,6 +86,27 @@ fn create_beyond_the_file_systems_limit_names_the_limit_and_leaves_nothing() {
 }
 
 #[test]
+fn beyond_the_limit_of_this_process_is_an_error_and_not_its_end() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    if limit.is_none_or(|bytes| bytes > 16 * MIB) {
+        // The limit holds for a whole process, so the test runs itself again in one that has it.
+        let name = "opening::beyond_the_limit_of_this_process_is_an_error_and_not_its_end";
+        let script = r#"ulimit -f 2048 && LARGE="$2" exec "$0" --exact "$1""#;
+        let (this, dir) = (std::env::current_exe().unwrap(), tempfile::tempdir().unwrap());
+        let large = dir.path().join("large");
+        File::create(&large).unwrap().set_len(64 * MIB).unwrap();
+        return run("bash", &["-c", script, this.to_str().unwrap(), name, large.to_str().unwrap()]).unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let new = dir.path().join("new");
+    assert_refused(create(&new, 64 * MIB), ErrorKind::TooLarge, &limit.unwrap().to_string());
+    assert!(!new.exists());
+    let large = std::path::PathBuf::from(std::env::var_os("LARGE").unwrap());
+    assert_refused(SparseFile::open(&large, Access::ReadWrite), ErrorKind::TooLarge, "ulimit");
+    assert!(SparseFile::open(&large, Access::ReadOnly).is_ok());
+}
+
+#[test]
 fn law10_what_is_not_a_regular_file_is_refused_without_waiting() {
     let dir = tempfile::tempdir().unwrap();
     let (fifo, socket) = (dir.path().join("fifo"), dir.path().join("socket"));

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::probe::process_limit_bytes;
 use super::{Error, ErrorKind, Identity, Result, attributes, forbidding};
 use crate::Access;
 use crate::holder::in_use;
@@ -69,6 +70,7 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<File> {
     check_kind(FileType::from_raw_mode(seen.stx_mode.into()), operation).map_err(refused)?;
     if access == Access::ReadWrite {
         check_attributes(&forbidding(&seen), operation).map_err(refused)?;
+        check_process_limit(seen.stx_size, operation).map_err(refused)?;
     }
     if access != Access::Inspect
         && let Some(holder) = super::holder::lease_holder(&found)
@@ -144,6 +146,16 @@ fn check_attributes(forbidding: &[&'static str], operation: &'static str) -> Res
         .advise(advice))
 }
 
+/// A write beyond its own limit would end the process (SIGXFSZ) instead of failing.
+fn check_process_limit(len_bytes: u64, operation: &'static str) -> Result<()> {
+    match process_limit_bytes() {
+        Some(limit) if limit < len_bytes => Err(Error::new(ErrorKind::TooLarge, operation)
+            .because(format!("it has {len_bytes} bytes, and this process may write files of {limit} bytes only"))
+            .advise("open it read-only, or raise the limit with ulimit -f")),
+        _ => Ok(()),
+    }
+}
+
 /// Removes the name of a file that was just made, unless the name leads to another file by now.
 pub(crate) fn remove_created(path: &Path, file: &File) {
     let ours = Identity::of_file(file).ok();
@@ -160,9 +172,17 @@ pub(crate) fn sync_directory_of(path: &Path) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    match File::open(parent)?.sync_all() {
-        // Some file systems (FUSE) have nothing to make durable in a directory.
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+    match File::open(parent).and_then(|directory| directory.sync_all()) {
+        // Some file systems (FUSE) have nothing to make durable in a directory, and one that may be written but not read
+        // cannot be opened for it.
+        Err(error)
+            if {
+                use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+                matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported)
+            } =>
+        {
+            Ok(())
+        }
         done => done,
     }
 }
