@@ -3,9 +3,11 @@
 mod client;
 mod handshake;
 mod many_clients;
+mod oracle;
 mod peers;
 mod replies;
 mod requests;
+mod seeded;
 mod server;
 mod stopping;
 mod sys_unix;
