@@ -14,33 +14,42 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(crate) struct Progress {
     wanted: bool,
     started: Instant,
-    shown: Option<(&'static str, ProgressBar)>,
+    shown: bool,
+    phase: Option<(&'static str, ProgressBar)>,
 }
 
 impl Progress {
     /// Nothing done yet.
     pub(crate) fn new(context: &Context) -> Self {
         let wanted = !context.quiet() && !context.json() && std::io::stderr().is_terminal();
-        Self { wanted, started: Instant::now(), shown: None }
+        Self { wanted, started: Instant::now(), shown: false, phase: None }
     }
 
     /// `done_bytes` of `total_bytes` of the work named `phase` are done.
     pub(crate) fn update(&mut self, phase: &'static str, done_bytes: u64, total_bytes: u64) {
-        if !self.wanted || self.started.elapsed() < PATIENCE {
+        if !self.wanted {
             return;
         }
-        if self.shown.as_ref().is_none_or(|(name, _)| *name != phase) {
+        if self.phase.as_ref().is_none_or(|(name, _)| *name != phase) {
             self.clear();
-            self.shown = Some((phase, bar(phase)));
+            // Hidden at first, so that its speed is measured from the beginning.
+            self.phase = Some((phase, bar(phase, self.target())));
         }
-        if let Some((_, bar)) = &self.shown {
-            bar.set_length(total_bytes);
-            bar.set_position(done_bytes);
+        let Some((_, bar)) = &self.phase else { return };
+        if !self.shown && self.started.elapsed() >= PATIENCE {
+            self.shown = true;
+            bar.set_draw_target(self.target());
         }
+        bar.set_length(total_bytes);
+        bar.set_position(done_bytes);
+    }
+
+    fn target(&self) -> ProgressDrawTarget {
+        if self.shown { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() }
     }
 
     fn clear(&mut self) {
-        if let Some((_, bar)) = self.shown.take() {
+        if let Some((_, bar)) = self.phase.take() {
             bar.finish_and_clear();
         }
     }
@@ -52,8 +61,8 @@ impl Drop for Progress {
     }
 }
 
-fn bar(phase: &'static str) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)).with_prefix(phase);
+fn bar(phase: &'static str, target: ProgressDrawTarget) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, target).with_prefix(phase);
     let template = "{prefix} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
     bar.set_style(ProgressStyle::with_template(template).expect("a template that the tests build"));
     bar
@@ -61,8 +70,10 @@ fn bar(phase: &'static str) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
+    use indicatif::ProgressDrawTarget;
+
     #[test]
     fn the_bars_template_is_valid() {
-        super::bar("reading").abandon();
+        super::bar("reading", ProgressDrawTarget::hidden()).abandon();
     }
 }

@@ -142,6 +142,15 @@ impl fmt::Display for Count {
     }
 }
 
+/// So many of something: `1 extent`, `1,204 extents`.
+pub(crate) struct Many(pub(crate) u64, pub(crate) &'static str);
+
+impl fmt::Display for Many {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}{}", Count(self.0), self.1, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,5 +228,9 @@ mod tests {
         assert_eq!(Exact(10 << 20).to_string(), "10 MiB (10,485,760 bytes)");
         assert_eq!(Count(999).to_string(), "999");
         assert_eq!(Count(1000).to_string(), "1,000");
+        assert_eq!(
+            (Many(1, "extent").to_string(), Many(0, "extent").to_string()),
+            ("1 extent".into(), "0 extents".into())
+        );
     }
 }

@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 
 use super::{Cells, Kind, Tally};
-use crate::size::{Bytes, Count};
+use crate::size::{Bytes, Many};
 
 const LINES: u64 = 32;
 const CELLS_IN_LINE: usize = 256;
@@ -150,14 +150,13 @@ fn draw_legend(caption: &Caption<'_>, top: usize, out: &mut dyn Write) -> io::Re
         let (bytes, extents) = (caption.tally.bytes(kind), caption.tally.extents(kind));
         writeln!(out, "<rect x=\"{x}\" y=\"{top}\" width=\"16\" height=\"16\" fill=\"{}\"/>", colour(kind))?;
         writeln!(out, "<text x=\"{}\" y=\"{}\" font-weight=\"600\">{}</text>", x + 24, top + 13, kind.meaning())?;
-        let unit = if extents == 1 { "extent" } else { "extents" };
         writeln!(
             out,
-            "<text x=\"{}\" y=\"{}\" fill=\"#5b6b78\">{} in {} {unit}</text>",
+            "<text x=\"{}\" y=\"{}\" fill=\"#5b6b78\">{} in {}</text>",
             x + 24,
             top + 32,
             Bytes(bytes),
-            Count(extents)
+            Many(extents, "extent")
         )?;
     }
     Ok(())

@@ -35,6 +35,10 @@ impl Attach {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let access = if self.read_only { Access::ReadOnly } else { Access::ReadWrite };
         let image = Image::open(&self.image, access)?;
+        // Our own devices and servers hold the lock; whoever does not know of it is at least named.
+        if let Some(holder) = image.file.holder() {
+            tracing::warn!("{} is open elsewhere too, without a lock of ours: by {holder}", self.image.display());
+        }
         // A table that cannot be read is the kernel's to judge: it looks at the partitions itself.
         let contents = volume::inspect(&image.disk).unwrap_or_default();
         let partitions = contents.table.iter().flat_map(|table| &table.partitions);

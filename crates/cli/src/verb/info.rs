@@ -12,7 +12,7 @@ use volume::Contents;
 use crate::context::Context;
 use crate::describe::{self, ContentsJson, HolderJson};
 use crate::failure::Failure;
-use crate::size::{Bytes, Count, Exact};
+use crate::size::{Bytes, Exact, Many};
 use crate::table::Table;
 
 /// Show what an image holds and what it occupies
@@ -144,7 +144,7 @@ impl Info {
         table.fact("format", format.unwrap_or("not a disk: its size is not a positive multiple of 512"));
         table.fact("apparent size", Exact(ledger.apparent_bytes));
         table.fact("allocated", format!("{}, by {}", Exact(ledger.allocated_bytes), ledger.source));
-        table.fact("data", format!("{} in {} extents", Exact(ledger.data_bytes), Count(ledger.extents)));
+        table.fact("data", format!("{} in {}", Exact(ledger.data_bytes), Many(ledger.extents, "extent")));
         if ledger.unwritten_bytes > 0 {
             table.fact("  never written", Exact(ledger.unwritten_bytes));
         }

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::progress::Progress;
-use crate::size::{Bytes, Count, Exact};
+use crate::size::{Bytes, Count, Exact, Many};
 use crate::table::{Align, Table};
 
 /// A list of ranges longer than this is shortened, unless -v.
@@ -233,7 +233,12 @@ impl Trim {
         if self.dry_run {
             context.answer(&document, |out| {
                 figures(&document).print(out)?;
-                writeln!(out, "would free {} in {} ranges", Bytes(plan.gain_bytes()), Count(plan.ranges.len() as u64))?;
+                writeln!(
+                    out,
+                    "would free {} in {}",
+                    Bytes(plan.gain_bytes()),
+                    Many(plan.ranges.len() as u64, "range")
+                )?;
                 print_ranges(&plan.ranges, context.verbose(), out)?;
                 print_refused(&plan.refused, out)
             })

@@ -68,7 +68,7 @@ image          disk.img
 format         raw
 apparent size  64 MiB (67,108,864 bytes)
 allocated      [..] bytes), by st_blocks
-data           [..] extents
+data           [..] in [..]
 holes          [..] bytes)
 granularity    4 KiB (4,096 bytes)
 sparse         [..]
