@@ -10,9 +10,9 @@
 //!                  (refuses, or vouches)  (reads the FAT in large pieces)
 //! ```
 //!
-//! Everything is read through a [`Disk`], and nothing that is read is believed: a table or a file system that
-//! contradicts itself is an error with a reason or a warning, never a panic, an endless loop, or memory in proportion
-//! to what a field claims.
+//! Everything is read through a [`Disk`](block_device::Disk), and nothing that is read is believed: a table or a file
+//! system that contradicts itself is an error with a reason or a warning, never a panic, an endless loop, or memory in
+//! proportion to what a field claims.
 //!
 //! [`free_space`] is what a trim acts on, so it speaks only for a volume that was unmounted cleanly and whose boot
 //! sector, FATs, FSInfo and directories agree with each other entry by entry. Whatever is not provably free is not
@@ -20,8 +20,6 @@
 #![forbid(unsafe_code)]
 
 use block_device::ByteRange;
-#[expect(unused_imports, reason = "the crate's documentation speaks of it")]
-use block_device::Disk;
 
 mod disk_cursor;
 pub mod fat;

@@ -229,7 +229,8 @@ fn a_backup_of_another_volume_is_refused() {
 #[test]
 fn a_boot_sector_that_breaks_a_rule_is_no_volume() {
     each(|made| {
-        let wrong: [(&str, fn(&mut volume::fat::BootSector)); 9] = [
+        type Change = fn(&mut volume::fat::BootSector);
+        let wrong: [(&str, Change); 9] = [
             ("bytes a sector", |boot| boot.bytes_per_sector = 513),
             ("power of two", |boot| boot.sectors_per_cluster = 3),
             ("reserved", |boot| boot.reserved_sectors = 0),

@@ -20,7 +20,8 @@ fn made(tool: &str, arguments: &[&str], mib: u64) -> Option<Volume> {
 
 #[test]
 fn what_mkfs_makes_is_recognised_with_its_label() {
-    let cases: [(&str, &[&str], u64, FileSystem, Option<&str>); 6] = [
+    type Case = (&'static str, &'static [&'static str], u64, FileSystem, Option<&'static str>);
+    let cases: [Case; 6] = [
         ("mkfs.ext4", &["-q", "-L", "data"], 16, FileSystem::Ext4, Some("data")),
         ("mkfs.ext3", &["-q"], 16, FileSystem::Ext3, None),
         ("mkfs.ext2", &["-q", "-L", "old"], 16, FileSystem::Ext2, Some("old")),
@@ -40,7 +41,8 @@ fn what_mkfs_makes_is_recognised_with_its_label() {
 
 #[test]
 fn signatures_are_found_in_their_places() {
-    let cases: [(FileSystem, &[(u64, &[u8])]); 9] = [
+    type Case = (FileSystem, &'static [(u64, &'static [u8])]);
+    let cases: [Case; 9] = [
         (FileSystem::Ntfs, &[(3, b"NTFS    "), (510, &[0x55, 0xAA])]),
         (FileSystem::ExFat, &[(3, b"EXFAT   "), (510, &[0x55, 0xAA])]),
         (FileSystem::BitLocker, &[(3, b"-FVE-FS-"), (510, &[0x55, 0xAA])]),

@@ -249,6 +249,31 @@ fn a_fat_with_a_partition_table_in_its_boot_sector_is_not_given_away() {
 }
 
 #[test]
+fn a_fat_beside_the_signature_of_another_file_system_is_not_given_away() {
+    let made = HandMade::new(volume::fat::FatType::Fat32, 65600);
+    let found = inspect(&made.disk).unwrap();
+    volume::free_space(&made.disk, &found.volumes[0]).unwrap();
+    // An LVM label in a reserved sector, where FAT keeps nothing.
+    made.put(1536, b"LABELONE");
+    made.put(1536 + 24, b"LVM2 001");
+    let found = inspect(&made.disk).unwrap();
+    assert_eq!(found.volumes[0].file_system, FileSystem::Fat32);
+    assert!(found.warnings[0].contains("lvm2"), "{found:?}");
+    assert_eq!(volume::free_space(&made.disk, &found.volumes[0]).unwrap_err().kind(), ErrorKind::Refused);
+}
+
+#[test]
+fn sectors_smaller_than_the_disks_blocks_are_refused() {
+    let made = HandMade::new(volume::fat::FatType::Fat16, 4209);
+    assert!(made.disk.len_bytes().is_multiple_of(4096), "{}", made.disk.len_bytes());
+    let disk = Disk::new(Blocks4096(made.disk)).unwrap();
+    let error = volume::fat::Fat::open(&disk).unwrap_err();
+    assert!(error.to_string().contains("smaller than the disk's blocks"), "{error}");
+    let found = inspect(&disk).unwrap();
+    assert_eq!(volume::free_space(&disk, &found.volumes[0]).unwrap_err().kind(), ErrorKind::Refused);
+}
+
+#[test]
 fn an_empty_disk_holds_nothing() {
     assert_eq!(inspect(&disk(1)).unwrap(), Contents::default());
     let tiny = MemoryDisk::new(512);

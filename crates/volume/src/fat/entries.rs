@@ -172,7 +172,7 @@ pub(super) struct EntryCache {
     fat_start: u64,
     page_bytes: u64,
     /// A page stays in the slot of its number modulo the slots, until another comes there.
-    slots: Vec<Option<(u64, Vec<u8>)>>,
+    slots: Vec<(Option<u64>, Vec<u8>)>,
 }
 
 const PAGE_BYTES: u64 = 4096;
@@ -187,25 +187,24 @@ impl EntryCache {
             _ => PAGE_BYTES,
         };
         let fat_start = fat.fat_starts()[0];
-        Self { disk: fat.disk.clone(), layout, fat_start, page_bytes, slots: vec![None; SLOTS] }
+        Self { disk: fat.disk.clone(), layout, fat_start, page_bytes, slots: vec![(None, Vec::new()); SLOTS] }
     }
 
     /// What the FAT says about `cluster`, one of the volume's.
     pub(super) fn entry(&mut self, cluster: u32) -> Result<Entry> {
         let bits = u64::from(self.layout.fat_type.entry_bits());
         let page_number = u64::from(cluster) * bits / 8 / self.page_bytes;
-        let slot = &mut self.slots[to_memory(page_number % SLOTS as u64)];
-        let page = match slot {
-            Some((number, page)) if *number == page_number => page,
-            _ => {
-                let start = page_number * self.page_bytes;
-                let whole = ByteRange::at(start, self.page_bytes)?;
-                let part = whole.before(self.layout.fat_bytes).unwrap_or(whole);
-                let mut page = vec![0; to_memory(part.len())];
-                self.disk.read(self.fat_start + start, &mut page)?;
-                &mut slot.insert((page_number, page)).1
-            }
-        };
+        let (held, page) = &mut self.slots[to_memory(page_number % SLOTS as u64)];
+        if *held != Some(page_number) {
+            let start = page_number * self.page_bytes;
+            let whole = ByteRange::at(start, self.page_bytes)?;
+            let part = whole.before(self.layout.fat_bytes).unwrap_or(whole);
+            // Until the read has succeeded, the slot holds nothing.
+            *held = None;
+            page.resize(to_memory(part.len()), 0);
+            self.disk.read(self.fat_start + start, page)?;
+            *held = Some(page_number);
+        }
         let first_entry = page_number * self.page_bytes * 8 / bits;
         let index = to_memory(u64::from(cluster) - first_entry);
         Ok(self.layout.decode(raw_entry(self.layout.fat_type, page, index)))
