@@ -1,12 +1,12 @@
 //! Making and opening, and everything that is refused.
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use sparse_file::{Access, Allocation, Error, ErrorKind, MAX_OFFSET, SparseFile};
 
-use crate::places::{self, KIB, MIB, open_again, range, run, skipped};
+use crate::places::{self, KIB, MIB, open_again, output, range, run, skipped};
 
 fn create(path: &Path, len_bytes: u64) -> Result<SparseFile, Error> {
     SparseFile::create(path, len_bytes, Allocation::Sparse)
@@ -95,7 +95,8 @@ fn beyond_the_limit_of_this_process_is_an_error_and_not_its_end() {
         let (this, dir) = (std::env::current_exe().unwrap(), tempfile::tempdir().unwrap());
         let large = dir.path().join("large");
         File::create(&large).unwrap().set_len(64 * MIB).unwrap();
-        return run("bash", &["-c", script, this.to_str().unwrap(), name, large.to_str().unwrap()]).unwrap();
+        let said = output("bash", &["-c", script, this.to_str().unwrap(), name, large.to_str().unwrap()]).unwrap();
+        return assert!(said.contains("1 passed"), "{said}");
     }
     let dir = tempfile::tempdir().unwrap();
     let new = dir.path().join("new");
@@ -191,6 +192,38 @@ fn a_read_only_file_system_says_so() {
     assert_refused(opened, ErrorKind::ReadOnly, "mounted read-only");
     assert_refused(made, ErrorKind::ReadOnly, "mounted read-only");
     read.unwrap();
+}
+
+#[test]
+fn a_file_this_user_may_not_write_can_still_be_read() {
+    if rustix::process::geteuid().is_root() {
+        // Nothing is forbidden to root, so the test runs itself again as somebody else, from where that user can read it.
+        let name = "opening::a_file_this_user_may_not_write_can_still_be_read";
+        let dir = tempfile::tempdir().unwrap();
+        let everybody = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(dir.path(), everybody.clone()).unwrap();
+        let copy = dir.path().join("test");
+        fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        fs::set_permissions(&copy, everybody).unwrap();
+        let program = copy.to_str().unwrap();
+        let said = output("setpriv", &["--reuid=65534", "--clear-groups", program, "--exact", name]).unwrap();
+        return assert!(said.contains("1 passed"), "{said}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("image");
+    drop(create(&path, MIB).unwrap());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    assert_refused(SparseFile::open(&path, Access::ReadWrite), ErrorKind::PermissionDenied, "open it read-only");
+    assert_eq!(open_again(&path, Access::ReadOnly).support().unwrap().punch, sparse_file::Ability::Yes);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    assert_refused(SparseFile::open(&path, Access::Inspect), ErrorKind::PermissionDenied, "right to read");
+    let locked = dir.path().join("locked");
+    fs::create_dir(&locked).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o300)).unwrap();
+    drop(create(&locked.join("image"), MIB).unwrap());
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o500)).unwrap();
+    assert_refused(create(&locked.join("another"), MIB), ErrorKind::PermissionDenied, "another");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o700)).unwrap();
 }
 
 #[test]
