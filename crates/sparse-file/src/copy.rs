@@ -146,10 +146,9 @@ pub fn copy(
     refuse_existing(&source, destination)?;
     let before = stamp(&source)?;
     let mut partial = Partial::create(destination, &source)?;
-    let begun = observer
-        .may_continue()
-        .and_then(|()| clone(&source, &partial, options))
-        .and_then(|cloned| if cloned { Ok(cloned) } else { partial.shape(source.len_bytes(), options).map(|()| cloned) });
+    let begun = observer.may_continue().and_then(|()| clone(&source, &partial, options)).and_then(|cloned| {
+        if cloned { Ok(cloned) } else { partial.shape(source.len_bytes(), options).map(|()| cloned) }
+    });
     let cloned = match begun {
         Ok(cloned) => cloned,
         Err(error) => return Err(partial.remove(error)),

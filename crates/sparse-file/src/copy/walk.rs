@@ -113,7 +113,8 @@ impl<'a> Walk<'a> {
             }
             drop(batches_in);
             for result in &results {
-                let settled = outcome.and_then(|()| self.add(&mut sum, result)).and_then(|()| self.observer.may_continue());
+                let settled =
+                    outcome.and_then(|()| self.add(&mut sum, result)).and_then(|()| self.observer.may_continue());
                 stop.fetch_or(settled.is_err(), Relaxed);
                 outcome = settled;
             }
