@@ -1,6 +1,6 @@
 //! Our server beside `nbdkit file` and `qemu-nbd`, over a UNIX socket, driven by fio, in one run.
 //!
-//! `TMPDIR=/dev/shm cargo bench -p nbd` for a file on tmpfs. What counts is the ratio within a run, and the server's CPU
+//! `TMPDIR=/dev/shm cargo bench -p nbd` for a file on tmpfs; a word after `--` picks the workloads whose name has it. What counts is the ratio within a run, and the server's CPU
 //! time per operation. Needs fio with its nbd engine, nbdkit, qemu-nbd, and /proc.
 
 use std::path::Path;
@@ -42,7 +42,11 @@ fn main() -> Result<()> {
     fill(&path)?;
     println!("{SIZE_MIB} MiB in {}, {ROUNDS} rounds of {SECONDS} s, medians", directory.path().display());
     println!("{:<30} {:<18} {:>10} {:>12} {:>8} {:>8}", "", "server", "per s", "CPU us each", "rate", "CPU");
+    let words: Vec<&String> = arguments.iter().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     for (name, rw, block, depth) in WORKLOADS {
+        if !words.iter().all(|word| name.contains(word.as_str())) {
+            continue;
+        }
         let mut measured = SERVERS.map(|_| Vec::new());
         for _ in 0..ROUNDS {
             for (server, results) in SERVERS.iter().zip(&mut measured) {
@@ -150,6 +154,6 @@ fn cpu_seconds(pid: u32) -> std::io::Result<f64> {
     let ticks = |at: usize| after_name.split_whitespace().nth(at).and_then(|field| field.parse::<f64>().ok());
     match (ticks(11), ticks(12)) {
         (Some(user), Some(system)) => Ok((user + system) / 100.0),
-        _ => Err(Error::new(ErrorKind::Corrupt, "read the process's times")).map_err(std::io::Error::other),
+        _ => Err(std::io::Error::other(Error::new(ErrorKind::Corrupt, "read the process's times"))),
     }
 }

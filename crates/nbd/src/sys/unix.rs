@@ -271,6 +271,8 @@ impl Socket {
             Self::Tcp(socket) => {
                 socket.set_nonblocking(false)?;
                 socket.set_nodelay(true)?;
+                // A remote machine that vanished would keep its place for ever.
+                sockopt::set_socket_keepalive(socket, true)?;
             }
         }
         if matches!(self, Self::Unix(_))

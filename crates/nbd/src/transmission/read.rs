@@ -14,7 +14,7 @@ const ASK_FROM_BYTES: u64 = 128 << 10;
 /// The shortest hole that is not sent as zeroes: a chunk costs both sides about as much as so many bytes.
 const MIN_HOLE_BYTES: u64 = 16 << 10;
 /// How far beyond the read the map is asked, so that the next reads need not ask.
-const LOOK_AHEAD_BYTES: u64 = 256 << 20;
+const LOOK_AHEAD_BYTES: u64 = 1 << 30;
 /// The most parts a read is split into; the rest is sent as data.
 const MAX_PARTS: usize = 128;
 
@@ -100,7 +100,10 @@ impl Transmission {
 
     /// Splits a read into data and holes. Where the map cannot be read everything is data, which is always right.
     fn parts(&mut self, range: ByteRange) -> Vec<Part> {
-        if self.known_data.is_some_and(|known| known.contains(range)) {
+        // Where the whole disk is allocated there is no hole to find, and looking for the end of so much data can take
+        // milliseconds (on tmpfs).
+        let full = || self.disk.allocated_bytes().is_ok_and(|bytes| bytes >= self.disk.len_bytes());
+        if self.known_data.is_some_and(|known| known.contains(range)) || full() {
             return vec![Part { range, zero: false }];
         }
         let mut parts: Vec<Part> = Vec::new();

@@ -248,7 +248,7 @@ impl Twin {
         let carries = reads || request.command == command::WRITE;
         let writes = matches!(request.command, command::WRITE | command::WRITE_ZEROES);
         let beyond = u128::from(request.offset) + u128::from(request.length) > DISK_BYTES as u128;
-        let unaligned = request.offset % 512 != 0 || request.length % 512 != 0;
+        let unaligned = !request.offset.is_multiple_of(512) || !request.length.is_multiple_of(512);
         if request.flags & !allowed != 0 {
             return Answer::Error(Errno::Invalid);
         }

@@ -1,9 +1,12 @@
 //! UNIX sockets: their file, its mode, what stood there before, and sockets passed on by systemd.
 #![cfg(unix)]
 
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use block_device::{ErrorKind, Result};
 use nbd::{Limits, Listen, Server};
@@ -89,4 +92,45 @@ fn without_systemd_there_is_no_socket_to_inherit() {
     let error = Server::bind(&Listen::Inherited, export(&memory(MIB)), Limits::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("LISTEN_PID"), "{error}");
+}
+
+const INHERITED: &str = "NBD_TEST_INHERITED";
+
+/// The server process of the next test; not a test of its own.
+#[test]
+fn a_server_process_on_an_inherited_socket() {
+    if std::env::var_os(INHERITED).is_none() {
+        return;
+    }
+    let server = Server::bind(&Listen::Inherited, export(&memory(MIB)), Limits::default()).unwrap();
+    let again = Server::bind(&Listen::Inherited, export(&memory(MIB)), Limits::default()).unwrap_err();
+    println!("\nlistening {} {:?}", server.uri(), again.kind());
+    server.run().unwrap();
+}
+
+#[test]
+fn a_socket_passed_on_by_systemds_protocol_is_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("disk.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    // What systemd does: the socket as descriptor 3, and the variables with the pid of the process itself.
+    let script = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" \"$@\"";
+    let mut child = Command::new("sh")
+        .args(["-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "sys_unix::a_server_process_on_an_inherited_socket", "--nocapture"])
+        .env(INHERITED, "1")
+        .stdin(Stdio::from(OwnedFd::from(listener)))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said = lines.find_map(|line| line.unwrap().strip_prefix("listening ").map(str::to_string));
+    let mut greeting = [0; 18];
+    let greeted = UnixStream::connect(&path).unwrap().read_exact(&mut greeting);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(said.unwrap(), format!("nbd+unix:///?socket={} InUse", path.display()));
+    greeted.unwrap();
+    assert_eq!(&greeting[..16], b"NBDMAGICIHAVEOPT");
 }
