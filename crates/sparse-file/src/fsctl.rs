@@ -7,7 +7,7 @@
 //! | function | control | specification |
 //! | --- | --- | --- |
 //! | [`set_sparse`] | `FSCTL_SET_SPARSE` | \[MS-FSCC\] 2.3.83, \[MS-FSA\] 2.1.5.10.38 |
-//! | [`set_zero_data`] | `FSCTL_SET_ZERO_DATA` | \[MS-FSCC\] 2.3.85, \[MS-FSA\] 2.1.5.10.39 |
+//! | [`set_zero_data`], [`punch`] | `FSCTL_SET_ZERO_DATA` | \[MS-FSCC\] 2.3.85, \[MS-FSA\] 2.1.5.10.39 |
 //! | [`allocated_ranges`] | `FSCTL_QUERY_ALLOCATED_RANGES` | \[MS-FSCC\] 2.3.52, \[MS-FSA\] 2.1.5.10.22 |
 //! | [`file_level_trim`] | `FSCTL_FILE_LEVEL_TRIM` | \[MS-FSCC\] 2.3.13, \[MS-FSA\] 2.1.5.10.6 |
 //! | [`compression`] | `FSCTL_GET_COMPRESSION` | \[MS-FSCC\] 2.3.19 |
@@ -104,6 +104,35 @@ pub fn set_zero_data(file: &impl Control, range: ByteRange) -> Result<(), Status
     put_u64(&mut input, 0, range.start());
     put_u64(&mut input, 8, range.end());
     file.control(SET_ZERO_DATA, &input, &mut []).map(drop)
+}
+
+/// Frees what can be freed of `range` in a sparse file of `len_bytes`, and makes the rest of it zero.
+///
+/// One call covers all of it, because the file system frees only units that one call covers whole; the unit at the end
+/// of the file counts as whole once its bytes inside the file are covered. A part of a unit at an edge is left out
+/// where that unit holds nothing: zeroing there would allocate it. The caller joins neighbouring ranges beforehand, and
+/// widens them to units that it knows to be zero: only it knows that nobody writes there meanwhile (law 4).
+///
+/// # Errors
+/// Those of [`set_zero_data`] and [`allocated_ranges`].
+pub fn punch(file: &impl Control, range: ByteRange, len_bytes: u64) -> Result<(), Status> {
+    let empty = |edge: Option<ByteRange>| -> Result<bool, Status> {
+        let Some(edge) = edge else { return Ok(false) };
+        match allocated_ranges(file, edge.align_outward(SPARSE_UNIT_BYTES, len_bytes.max(edge.end()))).next() {
+            None => Ok(true),
+            Some(Ok(_)) | Some(Err(Status::INVALID_FUNCTION | Status::NOT_SUPPORTED)) => Ok(false),
+            Some(Err(status)) => Err(status),
+        }
+    };
+    let start_unit = range.start().next_multiple_of(SPARSE_UNIT_BYTES);
+    let end_unit = if range.end() >= len_bytes { range.end() } else { range.end() - range.end() % SPARSE_UNIT_BYTES };
+    if start_unit > end_unit {
+        // Inside one unit.
+        return if empty(Some(range))? { Ok(()) } else { set_zero_data(file, range) };
+    }
+    let start = if empty(range.before(start_unit))? { start_unit } else { range.start() };
+    let end = if empty(range.after(end_unit))? { end_unit } else { range.end() };
+    ByteRange::new(start, end).map_or(Ok(()), |range| set_zero_data(file, range))
 }
 
 /// Tells the storage beneath that the content of `ranges` is not needed, and returns how many of them were passed on.

@@ -1,6 +1,7 @@
 //! Why a file system control failed, in Windows' own numbers.
 
 use core::fmt;
+use std::io;
 
 use disk_types::{Error, ErrorKind};
 
@@ -126,3 +127,21 @@ impl fmt::Debug for Status {
 }
 
 impl core::error::Error for Status {}
+
+/// The same failure in the terms of the standard library, which knows no Windows numbers on other systems.
+impl From<Status> for io::Error {
+    fn from(status: Status) -> Self {
+        let kind = match status.kind() {
+            ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
+            ErrorKind::Corrupt => io::ErrorKind::InvalidData,
+            ErrorKind::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
+            ErrorKind::InUse => io::ErrorKind::ResourceBusy,
+            ErrorKind::InvalidInput => io::ErrorKind::InvalidInput,
+            ErrorKind::NoSpace => io::ErrorKind::StorageFull,
+            ErrorKind::TooLarge => io::ErrorKind::FileTooLarge,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, status)
+    }
+}

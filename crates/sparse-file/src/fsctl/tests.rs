@@ -193,12 +193,41 @@ fn compression_and_valid_data_are_read_from_their_layouts() {
     assert_eq!((*code, input.len(), get_u64(input, 8), get_u32(input, 16)), (0x90284, 24, Some(12288), Some(1)));
 }
 
+/// What a punch of `range` in a file of 1 MiB and 100 bytes sends, where `allocated` is.
+fn sent_by_a_punch(hole: ByteRange, allocated: &[ByteRange]) -> Vec<ByteRange> {
+    let runs = allocation(allocated.to_vec());
+    let file = Scripted::new(
+        |code, input: &[u8], output: &mut [u8]| {
+            if code == SET_ZERO_DATA { Ok(Answer::complete(0)) } else { runs(code, input, output) }
+        },
+    );
+    punch(&file, hole, (1 << 20) + 100).unwrap();
+    let sent = file.asked.into_inner().into_iter().filter(|(code, _)| *code == SET_ZERO_DATA);
+    sent.map(|(_, input)| range(get_u64(&input, 0).unwrap(), get_u64(&input, 8).unwrap())).collect()
+}
+
+#[test]
+fn a_punch_is_one_call_and_allocates_nothing_at_edges_that_are_holes() {
+    const UNIT: u64 = SPARSE_UNIT_BYTES;
+    let all = [range(0, (1 << 20) + 100)];
+    assert_eq!(sent_by_a_punch(range(10, 3 * UNIT + 10), &all), [range(10, 3 * UNIT + 10)]);
+    assert_eq!(sent_by_a_punch(range(10, 3 * UNIT + 10), &[range(UNIT, 3 * UNIT)]), [range(UNIT, 3 * UNIT)]);
+    assert_eq!(sent_by_a_punch(range(10, 3 * UNIT + 10), &[range(0, 1)]), [range(10, 3 * UNIT)]);
+    assert_eq!(sent_by_a_punch(range(10, 20), &[range(UNIT, 2 * UNIT)]), []);
+    assert_eq!(sent_by_a_punch(range(10, 20), &all), [range(10, 20)]);
+    assert_eq!(sent_by_a_punch(range(UNIT - 10, UNIT + 10), &[]), []);
+    // The last unit ends with the file, and is freed with it.
+    assert_eq!(sent_by_a_punch(range(UNIT, (1 << 20) + 100), &all), [range(UNIT, (1 << 20) + 100)]);
+    assert_eq!(sent_by_a_punch(range((1 << 20) + 10, (1 << 20) + 100), &[]), []);
+}
+
 #[test]
 fn law8_a_status_has_a_kind_words_and_its_number() {
     assert_eq!(Status::from_ntstatus(0xC000_007F).kind(), ErrorKind::NoSpace);
     assert_eq!(Status::from_ntstatus(0x8000_0005), Status::MORE_DATA);
     assert_eq!(Status(1117).kind(), ErrorKind::Io);
     assert_eq!(Status::from_ntstatus(0xC000_02B6).to_string(), "NTSTATUS 0xc00002b6");
+    assert_eq!(std::io::Error::from(Status::DISK_FULL).kind(), std::io::ErrorKind::StorageFull);
     let error = Status::DISK_FULL.error("punch").at_path("a.img");
     assert_eq!(error.to_string(), "cannot punch a.img: no space left on the host (Windows error 112)");
 }
