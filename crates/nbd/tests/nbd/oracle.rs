@@ -424,10 +424,15 @@ impl Choices<'_> {
     fn request(&mut self) -> Request {
         let kind = self.byte();
         let command = if kind & 0xe0 == 0xe0 { self.number(2) as u16 } else { u16::from(kind & 7) };
+        let fitting = match command {
+            command::READ => command_flag::DF,
+            command::WRITE_ZEROES => command_flag::NO_HOLE | command_flag::FAST_ZERO,
+            command::BLOCK_STATUS => command_flag::REQ_ONE,
+            _ => 0,
+        };
         let flags = match kind >> 3 & 3 {
             0 => 0,
-            1 => 1,
-            2 => u16::from(self.byte() & 0x1f),
+            1 | 2 => u16::from(self.byte()) & (fitting | command_flag::FUA),
             _ => self.number(2) as u16,
         };
         let form = self.byte();
@@ -439,8 +444,8 @@ impl Choices<'_> {
             _ => self.number(2) % (blocks + 2) * 512,
         };
         let length = match form >> 3 & 7 {
-            0 => self.number(4) as u32,
-            1 => self.number(2) as u32,
+            0 if form & 7 == 0 => self.number(4) as u32,
+            1 if form & 0x80 != 0 => self.number(2) as u32,
             2 => 0,
             3 => (self.number(2) % (blocks + 2) * 512) as u32,
             4 => (blocks * 512).saturating_sub(offset).min(1 << 22) as u32,

@@ -1,11 +1,11 @@
 //! Every malformed request, and what the disk's failures look like to a client.
 
 use block_device::{Disk, ErrorKind, Fault, Faulty, MemoryDisk, Operation, ReadOnly, Schedule};
-use nbd::protocol::{command, command_flag};
-use nbd::{Errno, Limits};
+use nbd::protocol::{Request, command, command_flag};
+use nbd::{Agreement, Errno, Limits, Replies, Transmission};
 
 use crate::client::{Client, Style};
-use crate::server::{MIB, Running, memory};
+use crate::server::{Gate, Gated, MIB, Running, memory};
 
 const STYLES: [Style; 3] = [Style::Simple, Style::Structured, Style::WithMap];
 const FUA: u16 = command_flag::FUA;
@@ -169,6 +169,30 @@ fn law9_a_full_host_is_no_space_and_overwrites_go_on() {
     assert_eq!(client.request(0, command::TRIM, 0, 4096).error(), 0);
     assert_eq!(client.write(0, 8192, &[3; 4096]), 0, "space came back");
     assert_eq!(client.request(0, command::FLUSH, 0, 0).error(), 0);
+}
+
+#[test]
+fn law2_force_unit_access_covers_all_of_a_request() {
+    let gate = Gate::default();
+    let disk = Disk::new(Gated { disk: memory(4 * MIB), gate: gate.clone() }).unwrap();
+    let mut transmission = Transmission::new(disk, Agreement::default(), Limits::default());
+    let mut replies = Replies::new(Vec::new());
+    let mut execute = |flags, command, length: u32, first: usize| {
+        let mut bytes = Request { flags, command, cookie: 0, offset: 0, length }.encode().to_vec();
+        bytes.resize(bytes.len() + if command == command::WRITE { length as usize } else { 0 }, 1);
+        let (consumed, _) = transmission.advance(&bytes[..first.min(bytes.len())], &mut replies).unwrap();
+        transmission.advance(&bytes[consumed..], &mut replies).unwrap();
+        gate.book()
+    };
+    assert_eq!(execute(0, command::WRITE, 4096, usize::MAX), ["write"]);
+    assert_eq!(execute(FUA, command::WRITE, 4096, usize::MAX), ["durable write"]);
+    // Its data arrived in two parts: the first was written before, so that only a flush makes all of it durable.
+    assert_eq!(execute(FUA, command::WRITE, 1 << 20, 600 << 10), ["write", "write", "flush"]);
+    assert_eq!(execute(0, command::WRITE, 1 << 20, 600 << 10), ["write", "write"]);
+    assert_eq!(execute(FUA, command::WRITE_ZEROES, 4096, usize::MAX), ["durable zero"]);
+    assert_eq!(execute(FUA, command::TRIM, 4096, usize::MAX), ["flush"]);
+    assert_eq!(execute(0, command::FLUSH, 0, usize::MAX), ["flush"]);
+    assert_eq!(replies.into_inner().len(), 16 * 6, "sent before whatever may take long");
 }
 
 #[test]

@@ -67,10 +67,12 @@ impl Drop for Running {
     }
 }
 
-/// A gate in front of a disk's reads: a test sees that one has come, and lets it go on.
+/// A gate in front of a disk's reads: a test sees that one has come, and lets it go on. It also keeps a book of what was
+/// to be durable.
 #[derive(Clone, Default)]
 pub(crate) struct Gate {
     state: Arc<(Mutex<(u32, bool)>, Condvar)>,
+    book: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl Gate {
@@ -83,6 +85,15 @@ impl Gate {
     pub(crate) fn open(&self) {
         self.state.0.lock().unwrap().1 = true;
         self.state.1.notify_all();
+    }
+
+    /// What has been written and flushed since this was last asked.
+    pub(crate) fn book(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.book.lock().unwrap())
+    }
+
+    fn note(&self, what: &'static str) {
+        self.book.lock().unwrap().push(what);
     }
 
     fn pass(&self) {
@@ -110,10 +121,12 @@ impl BlockDevice for Gated {
     }
 
     fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
+        self.gate.note(if durability == Durability::Cached { "write" } else { "durable write" });
         self.disk.write(offset, data, durability)
     }
 
     fn flush(&self) -> Result<()> {
+        self.gate.note("flush");
         self.disk.flush()
     }
 
@@ -122,6 +135,7 @@ impl BlockDevice for Gated {
     }
 
     fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
+        self.gate.note(if durability == Durability::Cached { "zero" } else { "durable zero" });
         self.disk.write_zeroes(range.start(), range.len(), mode, durability)
     }
 
