@@ -19,10 +19,10 @@ use crate::{ByteRange, DiscardEffect, Disk, Durability, ErrorKind, Extent, MAX_O
 
 /// A disk under test, and whatever must live as long as it: a temporary directory, a mount.
 pub struct Fixture {
-    /// The disk.
-    pub disk: Disk,
     /// Dropped after the disk.
     pub keep: Box<dyn Any>,
+    /// The disk.
+    pub disk: Disk,
 }
 
 impl core::fmt::Debug for Fixture {
@@ -73,6 +73,16 @@ pub type Make<'a> = &'a dyn Fn(u64) -> Option<Fixture>;
 
 const MIB: u64 = 1 << 20;
 
+/// The unit of these tests: whole blocks, and no less than a page.
+fn unit(disk: &Disk) -> u64 {
+    disk.geometry().logical_block.bytes().max(4096)
+}
+
+/// So many bytes of one value.
+fn bytes(byte: u8, len_bytes: u64) -> Vec<u8> {
+    vec![byte; usize::try_from(len_bytes).expect("a test's size")]
+}
+
 /// A small generator with a seed that failures can name; quality does not matter here.
 struct Random(u64);
 
@@ -110,14 +120,14 @@ fn extents(disk: &Disk, offset: u64, len_bytes: u64) -> Vec<Extent> {
 
 /// Every byte of a new disk is zero.
 pub fn law1_a_fresh_disk_reads_zero(make: Make<'_>) {
-    let Some(Fixture { disk, keep: _keep }) = make(3 * MIB) else { return };
+    let Some(Fixture { keep: _keep, disk }) = make(3 * MIB) else { return };
     assert!(crate::is_zero(&read(&disk, 0, disk.len_bytes())));
 }
 
 /// A few hundred random reads, writes, zeroings, discards and flushes.
 pub fn law1_random_requests_agree_with_a_byte_array(make: Make<'_>) {
     for seed in [1, 0x9E37_79B9, 0xDEAD_BEEF_CAFE] {
-        let Some(Fixture { disk, keep: _keep }) = make(2 * MIB) else { return };
+        let Some(Fixture { keep: _keep, disk }) = make(2 * MIB) else { return };
         let mut random = Random(seed);
         let block = disk.geometry().logical_block.bytes();
         let blocks = disk.len_bytes() / block;
@@ -165,18 +175,19 @@ pub fn law1_random_requests_agree_with_a_byte_array(make: Make<'_>) {
 
 /// What durability there is to ask for can be asked for.
 pub fn law2_flush_and_forced_writes_succeed(make: Make<'_>) {
-    let Some(Fixture { disk, keep: _keep }) = make(MIB) else { return };
+    let Some(Fixture { keep: _keep, disk }) = make(MIB) else { return };
     disk.flush().expect("a flush of a fresh disk");
-    disk.write(4096, &[7; 4096], Durability::ForceUnitAccess).expect("a forced write");
+    let unit = unit(&disk);
+    disk.write(unit, &bytes(7, unit), Durability::ForceUnitAccess).expect("a forced write");
     let mode = ZeroMode { may_unmap: true, fast_only: false };
-    disk.write_zeroes(0, 4096, mode, Durability::ForceUnitAccess).expect("forced zeroes");
+    disk.write_zeroes(0, unit, mode, Durability::ForceUnitAccess).expect("forced zeroes");
     disk.flush().expect("a flush");
-    assert_eq!(read(&disk, 4096, 4096), [7; 4096]);
+    assert!(read(&disk, unit, unit) == bytes(7, unit));
 }
 
 /// Whole granules read as promised; everything else is as it was.
 pub fn law3_discard_keeps_its_promise_and_touches_nothing_else(make: Make<'_>) {
-    let Some(Fixture { disk, keep: _keep }) = make(4 * MIB) else { return };
+    let Some(Fixture { keep: _keep, disk }) = make(4 * MIB) else { return };
     let discard = disk.geometry().discard;
     let block = disk.geometry().logical_block.bytes();
     fill(&disk, 0x5A);
@@ -196,9 +207,10 @@ pub fn law3_discard_keeps_its_promise_and_touches_nothing_else(make: Make<'_>) {
 /// Zeroes begin and end at the very block asked for.
 pub fn law3_write_zeroes_is_exact_to_the_block(make: Make<'_>) {
     for may_unmap in [true, false] {
-        let Some(Fixture { disk, keep: _keep }) = make(2 * MIB) else { return };
+        let Some(Fixture { keep: _keep, disk }) = make(2 * MIB) else { return };
         let block = disk.geometry().logical_block.bytes();
-        for (start, blocks) in [(0, 1), (3, 1), (7, 300), (1, 2 * MIB / block - 2)] {
+        let all_blocks = 2 * MIB / block;
+        for (start, blocks) in [(0, 1), (3, 1), (7, all_blocks / 4), (1, all_blocks - 2)] {
             fill(&disk, 0xA5);
             let (offset, len_bytes) = (start * block, blocks * block);
             let mode = ZeroMode { may_unmap, fast_only: false };
@@ -214,7 +226,7 @@ pub fn law3_write_zeroes_is_exact_to_the_block(make: Make<'_>) {
 
 /// "Do not unmap" is honoured, on disks that can tell.
 pub fn law3_write_zeroes_without_unmap_stays_allocated(make: Make<'_>) {
-    let Some(Fixture { disk, keep: _keep }) = make(2 * MIB) else { return };
+    let Some(Fixture { keep: _keep, disk }) = make(2 * MIB) else { return };
     let tells_holes = extents(&disk, 0, MIB).iter().any(|extent| !extent.kind.is_allocated());
     let mode = ZeroMode { may_unmap: false, fast_only: false };
     let effect = disk.write_zeroes(0, MIB, mode, Durability::Cached).expect("zeroes");
@@ -229,10 +241,11 @@ pub fn law3_write_zeroes_without_unmap_stays_allocated(make: Make<'_>) {
 /// "Fast or not at all" does one of the two.
 pub fn law3_fast_zeroes_are_done_or_refused_unchanged(make: Make<'_>) {
     for may_unmap in [true, false] {
-        let Some(Fixture { disk, keep: _keep }) = make(2 * MIB) else { return };
+        let Some(Fixture { keep: _keep, disk }) = make(2 * MIB) else { return };
         fill(&disk, 0x77);
+        let unit = unit(&disk);
         let mode = ZeroMode { may_unmap, fast_only: true };
-        let wanted = match disk.write_zeroes(4096, MIB, mode, Durability::Cached) {
+        let wanted = match disk.write_zeroes(unit, MIB, mode, Durability::Cached) {
             Ok(effect) => {
                 assert_ne!(effect, ZeroEffect::Written, "written zeroes are not fast");
                 0
@@ -242,14 +255,14 @@ pub fn law3_fast_zeroes_are_done_or_refused_unchanged(make: Make<'_>) {
                 0x77
             }
         };
-        assert!(read(&disk, 4096, MIB).iter().all(|&byte| byte == wanted));
-        assert!(read(&disk, 0, 4096).iter().all(|&byte| byte == 0x77));
+        assert!(read(&disk, unit, MIB).iter().all(|&byte| byte == wanted));
+        assert!(read(&disk, 0, unit).iter().all(|&byte| byte == 0x77));
     }
 }
 
 /// No request reaches beyond the end, wraps, or does a part of its work first.
 pub fn law5_requests_outside_change_nothing(make: Make<'_>) {
-    let Some(Fixture { disk, keep: _keep }) = make(MIB) else { return };
+    let Some(Fixture { keep: _keep, disk }) = make(MIB) else { return };
     fill(&disk, 0x11);
     let block = disk.geometry().logical_block.bytes();
     let end = disk.len_bytes();
@@ -281,20 +294,21 @@ pub fn law5_requests_outside_change_nothing(make: Make<'_>) {
 
 /// Half blocks are refused whole.
 pub fn law5_requests_off_the_grid_are_refused(make: Make<'_>) {
-    let Some(Fixture { disk, keep: _keep }) = make(MIB) else { return };
-    for (offset, len) in [(1, 512), (0, 511), (511, 1), (4095, 4097)] {
-        let refused = |kind: ErrorKind| assert_eq!(kind, ErrorKind::InvalidInput, "{offset}+{len}");
-        refused(disk.read(offset, &mut vec![0; len]).unwrap_err().kind());
-        refused(disk.write(offset, &vec![1; len], Durability::Cached).unwrap_err().kind());
-        refused(disk.discard(offset, len as u64).unwrap_err().kind());
+    let Some(Fixture { keep: _keep, disk }) = make(MIB) else { return };
+    let block = disk.geometry().logical_block.bytes();
+    for (offset, len_bytes) in [(1, block), (0, block - 1), (block - 1, 1), (8 * block - 1, 8 * block + 1)] {
+        let refused = |kind: ErrorKind| assert_eq!(kind, ErrorKind::InvalidInput, "{offset}+{len_bytes}");
+        refused(disk.read(offset, &mut bytes(0, len_bytes)).unwrap_err().kind());
+        refused(disk.write(offset, &bytes(1, len_bytes), Durability::Cached).unwrap_err().kind());
+        refused(disk.discard(offset, len_bytes).unwrap_err().kind());
     }
     assert!(crate::is_zero(&read(&disk, 0, disk.len_bytes())));
 }
 
 /// Nothing can be done anywhere on the disk, its end included.
 pub fn law5_requests_of_nothing_succeed(make: Make<'_>) {
-    let Some(Fixture { disk, keep: _keep }) = make(MIB) else { return };
-    for offset in [0, 4096, disk.len_bytes()] {
+    let Some(Fixture { keep: _keep, disk }) = make(MIB) else { return };
+    for offset in [0, unit(&disk), disk.len_bytes()] {
         disk.read(offset, &mut []).expect("reading nothing");
         disk.write(offset, &[], Durability::Cached).expect("writing nothing");
         disk.discard(offset, 0).expect("discarding nothing");
@@ -305,14 +319,15 @@ pub fn law5_requests_of_nothing_succeed(make: Make<'_>) {
 
 /// The map leaves no gap, overlaps nowhere, and calls nothing zero that is not.
 pub fn law6_extents_cover_exactly_and_tell_the_truth(make: Make<'_>) {
-    let Some(Fixture { disk, keep: _keep }) = make(8 * MIB) else { return };
-    for (offset, len) in [(0, 4096), (MIB, 512), (3 * MIB + 512, 100 * 512), (8 * MIB - 4096, 4096)] {
-        disk.write(offset, &vec![0xC3; len], Durability::Cached).expect("write");
+    let Some(Fixture { keep: _keep, disk }) = make(8 * MIB) else { return };
+    let block = disk.geometry().logical_block.bytes();
+    for (offset, blocks) in [(0, 8), (MIB, 1), (3 * MIB + block, 5), (8 * MIB - block, 1)] {
+        disk.write(offset, &bytes(0xC3, blocks * block), Durability::Cached).expect("write");
     }
     let mode = ZeroMode { may_unmap: false, fast_only: false };
     disk.write_zeroes(5 * MIB, MIB, mode, Durability::Cached).expect("zero");
-    disk.write(5 * MIB + 8192, &[9; 4096], Durability::Cached).expect("write into zeroes");
-    for asked in [(0, 8 * MIB), (512, 4 * MIB), (3 * MIB, 3 * MIB + 512)] {
+    disk.write(5 * MIB + block, &bytes(9, block), Durability::Cached).expect("write into zeroes");
+    for asked in [(0, 8 * MIB), (block, 4 * MIB), (3 * MIB, 3 * MIB + block)] {
         let mut at = asked.0;
         for Extent { range, kind } in extents(&disk, asked.0, asked.1) {
             assert_eq!(range.start(), at, "a gap or an overlap in the map of {asked:?}");
@@ -330,8 +345,8 @@ pub fn law6_extents_cover_exactly_and_tell_the_truth(make: Make<'_>) {
 
 /// A visitor that has seen enough is not called again.
 pub fn law6_extents_stop_when_told(make: Make<'_>) {
-    let Some(Fixture { disk, keep: _keep }) = make(4 * MIB) else { return };
-    disk.write(MIB, &[1; 4096], Durability::Cached).expect("write");
+    let Some(Fixture { keep: _keep, disk }) = make(4 * MIB) else { return };
+    disk.write(MIB, &bytes(1, MIB), Durability::Cached).expect("write");
     let mut calls = 0;
     disk.extents(0, disk.len_bytes(), &mut |_| {
         calls += 1;
@@ -343,7 +358,7 @@ pub fn law6_extents_stop_when_told(make: Make<'_>) {
 
 /// The host's own figure falls, unless discards are ignored.
 pub fn law6_a_discard_gives_space_back(make: Make<'_>) {
-    let Some(Fixture { disk, keep: _keep }) = make(8 * MIB) else { return };
+    let Some(Fixture { keep: _keep, disk }) = make(8 * MIB) else { return };
     fill(&disk, 0x42);
     disk.flush().expect("flush");
     let full = disk.allocated_bytes().expect("the host's figure");
@@ -357,24 +372,26 @@ pub fn law6_a_discard_gives_space_back(make: Make<'_>) {
 
 /// Neighbours written at the same time all arrive.
 pub fn threads_on_separate_ranges_do_not_disturb_each_other(make: Make<'_>) {
-    let Some(Fixture { disk, keep: _keep }) = make(4 * MIB) else { return };
+    const ROUNDS: u64 = 64;
+    let Some(Fixture { keep: _keep, disk }) = make(16 * MIB) else { return };
+    let unit = unit(&disk);
     std::thread::scope(|scope| {
         for lane in 0..4u8 {
             let disk = disk.clone();
             scope.spawn(move || {
-                for block in 0..256u64 {
-                    let offset = (block * 4 + u64::from(lane)) * 4096;
-                    disk.write(offset, &[lane + 1; 4096], Durability::Cached).expect("write");
-                    if block % 3 == 0 {
+                for round in 0..ROUNDS {
+                    let offset = (round * 4 + u64::from(lane)) * unit;
+                    disk.write(offset, &bytes(lane + 1, unit), Durability::Cached).expect("write");
+                    if round % 3 == 0 {
                         let mode = ZeroMode { may_unmap: true, fast_only: false };
-                        disk.write_zeroes(offset, 4096, mode, Durability::Cached).expect("zero");
+                        disk.write_zeroes(offset, unit, mode, Durability::Cached).expect("zero");
                     }
                 }
             });
         }
     });
-    for block in 0..1024u64 {
-        let wanted = if (block / 4) % 3 == 0 { 0 } else { u8::try_from(block % 4).expect("a lane") + 1 };
-        assert!(read(&disk, block * 4096, 4096).iter().all(|&byte| byte == wanted), "block {block}");
+    for at in 0..4 * ROUNDS {
+        let wanted = if (at / 4) % 3 == 0 { 0 } else { u8::try_from(at % 4).expect("a lane") + 1 };
+        assert!(read(&disk, at * unit, unit).iter().all(|&byte| byte == wanted), "unit {at}");
     }
 }

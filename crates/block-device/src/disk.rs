@@ -5,10 +5,10 @@ use alloc::format;
 use alloc::sync::Arc;
 use core::fmt;
 use core::ops::ControlFlow;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use disk_types::{ByteRange, Error, ErrorKind, Extent, MAX_OFFSET, Result, ZeroEffect, ZeroMode};
 
+use crate::promises::Promises;
 use crate::{BlockDevice, DiscardEffect, Durability, Geometry};
 
 /// A disk whose requests are checked once, here.
@@ -27,7 +27,7 @@ pub struct Disk {
 struct Inner {
     device: Box<dyn BlockDevice>,
     geometry: Geometry,
-    flush_failed: AtomicBool,
+    promises: Promises,
 }
 
 impl Disk {
@@ -39,7 +39,7 @@ impl Disk {
     pub fn new(device: impl BlockDevice + 'static) -> Result<Self> {
         let geometry = device.geometry();
         let block = geometry.logical_block.bytes();
-        let wrong = |what: &'static str| Err(Error::new(ErrorKind::InvalidInput, "use the disk").because(what));
+        let wrong = |what: &'static str| Err(Error::new(ErrorKind::InvalidInput, "use as a disk").because(what));
         if geometry.len_bytes == 0 {
             return wrong("it is empty");
         }
@@ -53,7 +53,7 @@ impl Disk {
         if granularity == 0 || !granularity.is_multiple_of(block) {
             return wrong("its discard granularity is not a multiple of its block");
         }
-        Ok(Self { inner: Arc::new(Inner { device: Box::new(device), geometry, flush_failed: AtomicBool::new(false) }) })
+        Ok(Self { inner: Arc::new(Inner { device: Box::new(device), geometry, promises: Promises::default() }) })
     }
 
     /// Sizes and promises.
@@ -103,7 +103,7 @@ impl Disk {
     /// Once a flush has failed every later one fails: what it should have made durable may be lost, and nobody who
     /// relied on it may be told otherwise (law 2).
     pub fn flush(&self) -> Result<()> {
-        self.durably(Durability::ForceUnitAccess, || self.inner.device.flush())
+        self.inner.promises.make(|| self.inner.device.flush(), |_| true)
     }
 
     /// See [`BlockDevice::discard`]. Only the whole granules inside are given back; a range without one does nothing.
@@ -176,22 +176,16 @@ impl Disk {
         if self.inner.geometry.read_only { Err(Error::new(ErrorKind::ReadOnly, operation)) } else { Ok(()) }
     }
 
-    /// Runs a request that may promise durability, and keeps law 2: a promise that once failed is never made again.
+    /// Runs a request that may promise durability.
     fn durably<T>(&self, durability: Durability, request: impl FnOnce() -> Result<T>) -> Result<T> {
-        if durability == Durability::Cached {
-            return request();
+        match durability {
+            Durability::Cached => request(),
+            // A write that found no space, or zeroes that would have been slow, lost nothing that was acknowledged.
+            Durability::ForceUnitAccess => self
+                .inner
+                .promises
+                .make(request, |error| !matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::Unsupported)),
         }
-        if self.inner.flush_failed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Io, "flush")
-                .because("an earlier flush failed, and what it should have made durable may be lost")
-                .advise("stop using the disk, and check the host's storage"));
-        }
-        let result = request();
-        // A write that is refused for lack of space lost nothing that was acknowledged.
-        if result.as_ref().is_err_and(|error| !matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::Unsupported)) {
-            self.inner.flush_failed.store(true, Ordering::Release);
-        }
-        result
     }
 }
 

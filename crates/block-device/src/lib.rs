@@ -19,12 +19,14 @@
 //! | [`Stats`] | counts requests, bytes and errors | as beneath |
 //! | [`ReadOnly`] | refuses whatever changes data | [`DiscardEffect::Ignored`] |
 //! | [`Window`] | a part of a disk, such as a partition | as beneath; `Unspecified` if off the granule grid |
-//! | [`Faulty`] | fails, tears and loses on a schedule, for tests | as beneath |
+//! | [`Faulty`] | fails and tears on a schedule, for tests | as beneath |
+//!
+//! A layer implements [`Layer`] and defines only what it changes.
 //!
 //! Every implementation runs the suite of [`conformance`] with one line: [`conformance_suite!`].
 //!
 //! The core (this contract, [`Disk`], [`Window`], [`ReadOnly`], [`ZeroDetect`]) is `no_std` with `alloc`: the Windows
-//! kernel driver checks requests with the same code. What needs locks comes with the `std` feature, on by default.
+//! kernel driver checks requests with the same code. What needs locks comes with the `std` feature, on by default; without it a device takes its flushes one at a time, as the driver does.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -36,15 +38,18 @@ extern crate std;
 pub mod conformance;
 mod device;
 mod disk;
+mod layer;
 mod layers;
 #[cfg(feature = "std")]
 mod memory;
+mod promises;
 
 pub use device::{BlockDevice, Discard, DiscardEffect, Durability, Geometry};
 pub use disk::Disk;
 pub use disk_types::{
     ByteRange, Error, ErrorKind, Extent, ExtentKind, LogicalBlock, MAX_OFFSET, Result, ZeroEffect, ZeroMode, is_zero,
 };
+pub use layer::Layer;
 #[cfg(feature = "std")]
 pub use layers::{Counters, Fault, Faulty, Operation, RangeLocked, Schedule, Stats};
 pub use layers::{ReadOnly, Window, ZeroDetect};

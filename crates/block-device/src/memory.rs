@@ -43,6 +43,14 @@ impl MemoryDisk {
     }
 }
 
+impl MemoryDisk {
+    /// The bytes of a page; the last one ends with the disk.
+    fn page(&self, number: u64) -> Result<ByteRange> {
+        let start = number * PAGE_BYTES;
+        ByteRange::new(start, self.len_bytes.min(start + PAGE_BYTES))
+    }
+}
+
 /// A chunk inside one page: the page's number, and where in it.
 fn within(chunk: ByteRange) -> (u64, core::ops::Range<usize>) {
     let page = chunk.start() / PAGE_BYTES;
@@ -126,7 +134,7 @@ impl BlockDevice for MemoryDisk {
         }
         let mut pages = self.pages_mut();
         for edge in [range.start() / PAGE_BYTES, (range.end() - 1) / PAGE_BYTES] {
-            let page_range = ByteRange::at(edge * PAGE_BYTES, PAGE_BYTES)?;
+            let page_range = self.page(edge)?;
             if let (Some(page), Some(part)) = (pages.get_mut(&edge), page_range.intersect(range)) {
                 page[within(part).1].fill(0);
             }
@@ -141,7 +149,7 @@ impl BlockDevice for MemoryDisk {
         let mut at = range.start();
         let mut runs = Vec::new();
         for number in allocated {
-            let page = ByteRange::at(number * PAGE_BYTES, PAGE_BYTES)?;
+            let page = self.page(number)?;
             let Some(part) = page.intersect(range) else { continue };
             if at < part.start() {
                 runs.push(Extent { range: ByteRange::new(at, part.start())?, kind: ExtentKind::Hole });

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use block_device::conformance::Fixture;
-use block_device::{ByteRange, Disk, Faulty, MemoryDisk, RangeLocked, Schedule, Stats, Window, ZeroDetect};
+use block_device::{
+    ByteRange, Discard, DiscardEffect, Disk, Faulty, Geometry, Layer, LogicalBlock, MemoryDisk, RangeLocked, Schedule,
+    Stats, Window, ZeroDetect,
+};
 
 fn memory(len_bytes: u64) -> Disk {
     Disk::new(MemoryDisk::new(len_bytes)).unwrap()
@@ -29,10 +32,25 @@ block_device::conformance_suite!(window_off_the_grid, |len: u64| {
     let range = ByteRange::at(63 * 512, len).unwrap();
     fixture(Disk::new(Window::new(memory(len + (2 << 20)), range).unwrap()).unwrap())
 });
+/// A disk of large blocks.
+struct Blocks64K(Disk);
+
+impl Layer for Blocks64K {
+    fn below(&self) -> &Disk {
+        &self.0
+    }
+    fn geometry(&self) -> Geometry {
+        let logical_block = LogicalBlock::new(65536).unwrap();
+        let discard = Discard { granularity_bytes: 65536, effect: DiscardEffect::Zeroes };
+        Geometry { logical_block, physical_block: logical_block, discard, ..self.0.geometry() }
+    }
+}
+
+block_device::conformance_suite!(blocks_of_64_kib, |len| fixture(Disk::new(Blocks64K(memory(len))).unwrap()));
 block_device::conformance_suite!(all_layers, |len| {
-    let locked = Disk::new(RangeLocked::new(memory(len))).unwrap();
-    let detecting = Disk::new(ZeroDetect::new(locked)).unwrap();
-    let stats = Stats::new(detecting);
+    let detecting = Disk::new(ZeroDetect::new(memory(len))).unwrap();
+    let locked = Disk::new(RangeLocked::new(detecting)).unwrap();
+    let stats = Stats::new(locked);
     let counters: Arc<_> = stats.counters();
     Some(Fixture { disk: Disk::new(stats).unwrap(), keep: Box::new(counters) })
 });

@@ -244,3 +244,87 @@ proptest! {
         prop_assert_eq!(disk.extents(offset, len_bytes, &mut |_| ControlFlow::Continue(())).is_ok(), inside && aligned);
     }
 }
+
+#[test]
+fn law2_a_flush_without_space_is_a_failed_flush() {
+    let schedule = Schedule::default().then(Operation::Flush, 1, Fault::Fail(ErrorKind::NoSpace));
+    let disk = Disk::new(Faulty::new(memory(MIB), schedule)).unwrap();
+    assert_eq!(disk.flush().unwrap_err().kind(), ErrorKind::NoSpace);
+    assert_eq!(disk.flush().unwrap_err().kind(), ErrorKind::Io);
+}
+
+/// A disk whose first flush waits until a second has been asked for, and then fails; the second would succeed.
+struct OneErrorForTwo {
+    disk: Disk,
+    arrived: mpsc::SyncSender<()>,
+    go: std::sync::Mutex<mpsc::Receiver<()>>,
+    failed: std::sync::atomic::AtomicBool,
+}
+
+impl block_device::Layer for OneErrorForTwo {
+    fn below(&self) -> &Disk {
+        &self.disk
+    }
+    fn flush(&self) -> Result<()> {
+        if self.failed.swap(true, Relaxed) {
+            return Ok(());
+        }
+        self.arrived.send(()).unwrap();
+        self.go.lock().unwrap().recv().unwrap();
+        Err(block_device::Error::new(ErrorKind::Io, "flush"))
+    }
+}
+
+#[test]
+fn law2_of_two_flushes_at_once_neither_is_told_that_all_is_well() {
+    let (arrived, arrivals) = mpsc::sync_channel(1);
+    let (go, gate) = mpsc::channel();
+    let failed = std::sync::atomic::AtomicBool::new(false);
+    let disk = OneErrorForTwo { disk: memory(MIB), arrived, go: std::sync::Mutex::new(gate), failed };
+    let disk = Disk::new(disk).unwrap();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| disk.flush());
+        arrivals.recv().unwrap();
+        let second = scope.spawn(|| {
+            go.send(()).unwrap();
+            disk.flush()
+        });
+        assert!(first.join().unwrap().is_err());
+        assert!(second.join().unwrap().is_err());
+    });
+}
+
+#[test]
+fn on_a_disk_that_ignores_discards_zeroes_are_written_as_they_come() {
+    struct Ignores(Disk);
+    impl block_device::Layer for Ignores {
+        fn below(&self) -> &Disk {
+            &self.0
+        }
+        fn geometry(&self) -> Geometry {
+            let discard = Discard { granularity_bytes: 512, effect: DiscardEffect::Ignored };
+            Geometry { discard, ..self.0.geometry() }
+        }
+    }
+    let stats = Stats::new(Disk::new(Ignores(memory(MIB))).unwrap());
+    let counters = stats.counters();
+    let disk = Disk::new(ZeroDetect::new(Disk::new(stats).unwrap())).unwrap();
+    let mut data = vec![0; 65536];
+    data.chunks_mut(1024).for_each(|chunk| chunk[0] = 1);
+    disk.write(0, &data, Durability::Cached).unwrap();
+    assert_eq!((counters.writes.load(Relaxed), counters.zeroings.load(Relaxed)), (1, 0));
+}
+
+#[test]
+fn law5_the_longest_disk_there_can_be_is_mapped_to_its_end() {
+    let len_bytes = MAX_OFFSET - MAX_OFFSET % 512;
+    let disk = memory(len_bytes);
+    disk.write(len_bytes - 512, &[1; 512], Durability::Cached).unwrap();
+    let mut end = 0;
+    disk.extents(0, len_bytes, &mut |extent| {
+        end = extent.range.end();
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(end, len_bytes);
+}

@@ -9,6 +9,7 @@
 //! | [`Format::Raw`] | `raw` | `Zeroes`, or `Ignored` where the file system has no holes | a hole in the file |
 #![forbid(unsafe_code)]
 
+mod foreign;
 mod raw;
 
 use std::path::Path;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use block_device::{Disk, Error, ErrorKind, Result};
 use sparse_file::{Access, Allocation, SparseFile};
 
+pub use foreign::foreign_format;
 pub use raw::RawImage;
 
 /// How a disk is laid out in its file.
@@ -61,10 +63,11 @@ impl Image {
         Self::over(SparseFile::create(path, len_bytes, allocation)?, format)
     }
 
-    /// Opens an image, whose format is found by looking.
+    /// Opens a raw image.
     ///
     /// # Errors
-    /// Those of [`SparseFile::open`], and [`ErrorKind::InvalidInput`] where the file is empty or not a whole number of
+    /// Those of [`SparseFile::open`], [`ErrorKind::Unsupported`] where the file is an image of a known format other than
+    /// raw, whose bytes are not the disk's, and [`ErrorKind::InvalidInput`] where the file is empty or not a whole number of
     /// 512-byte blocks, so that it cannot be a disk.
     pub fn open(path: &Path, access: Access) -> Result<Self> {
         Self::over(SparseFile::open(path, access)?, Format::Raw)
@@ -84,6 +87,12 @@ impl Image {
                     .because(format!("its {len_bytes} bytes are not whole blocks of 512"))
                     .advise("if it is a disk, extend it to the next multiple of 512"),
             });
+        }
+        if let Some(name) = foreign_format(&file)? {
+            return Err(Error::new(ErrorKind::Unsupported, "use as a disk")
+                .at_path(file.path().display())
+                .because(format!("it is a {name} image, and only raw images are read yet"))
+                .advise("make a raw copy of it, for example with `qemu-img convert -O raw`"));
         }
         let file = Arc::new(file);
         let disk = match format {

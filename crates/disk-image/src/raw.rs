@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use block_device::{
-    BlockDevice, ByteRange, Discard, DiscardEffect, Durability, Extent, Geometry, LogicalBlock, Result, ZeroEffect,
-    ZeroMode,
+    BlockDevice, ByteRange, Discard, DiscardEffect, Durability, Error, ErrorKind, Extent, Geometry, LogicalBlock,
+    Result, ZeroEffect, ZeroMode,
 };
 use sparse_file::{Ability, Access, SparseFile};
 
@@ -24,21 +24,40 @@ impl RawImage {
     /// # Errors
     /// Those of asking the file system what it can do.
     pub fn new(file: Arc<SparseFile>) -> Result<Self> {
-        let can_punch = file.support()?.punch == Ability::Yes;
-        let granularity = file.granularity_bytes().next_multiple_of(LOGICAL_BLOCK.bytes());
-        let discard = if can_punch {
-            Discard { granularity_bytes: granularity, effect: DiscardEffect::Zeroes }
-        } else {
-            Discard { granularity_bytes: LOGICAL_BLOCK.bytes(), effect: DiscardEffect::Ignored }
+        let read_only = file.access() != Access::ReadWrite;
+        let ignored = Discard { granularity_bytes: LOGICAL_BLOCK.bytes(), effect: DiscardEffect::Ignored };
+        // Probing takes a scratch file on the host: only where something can come of it.
+        let discard = match if read_only { None } else { Some(file.support()?) } {
+            Some(support) if support.punch == Ability::Yes => Discard {
+                granularity_bytes: support.granularity_bytes.next_multiple_of(LOGICAL_BLOCK.bytes()),
+                effect: DiscardEffect::Zeroes,
+            },
+            _ => ignored,
         };
         let geometry = Geometry {
             len_bytes: file.len_bytes(),
             logical_block: LOGICAL_BLOCK,
             physical_block: LogicalBlock::B4096,
             discard,
-            read_only: file.access() != Access::ReadWrite,
+            read_only,
         };
         Ok(Self { file, geometry })
+    }
+}
+
+impl RawImage {
+    /// Makes a request that has succeeded durable, if that was asked for. A failure here is no lack of space to the
+    /// caller, whatever the host says: what was acknowledged may be lost (law 2).
+    fn keep(&self, durability: Durability) -> Result<()> {
+        match durability {
+            Durability::Cached => Ok(()),
+            Durability::ForceUnitAccess => self.file.sync().map_err(|error| match error.kind() {
+                ErrorKind::NoSpace | ErrorKind::Unsupported => {
+                    Error::new(ErrorKind::Io, "flush").at_path(self.file.path().display()).caused_by(error)
+                }
+                _ => error,
+            }),
+        }
     }
 }
 
@@ -52,10 +71,8 @@ impl BlockDevice for RawImage {
     }
 
     fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
-        match durability {
-            Durability::Cached => self.file.write_at(offset, data),
-            Durability::ForceUnitAccess => self.file.write_at_durable(offset, data),
-        }
+        self.file.write_at(offset, data)?;
+        self.keep(durability)
     }
 
     fn flush(&self) -> Result<()> {
@@ -68,9 +85,7 @@ impl BlockDevice for RawImage {
 
     fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
         let effect = self.file.zero(range, mode)?;
-        if durability == Durability::ForceUnitAccess {
-            self.file.sync()?;
-        }
+        self.keep(durability)?;
         Ok(effect)
     }
 

@@ -24,12 +24,12 @@ impl ByteRange {
     /// [`MAX_OFFSET`].
     pub fn new(start: u64, end: u64) -> Result<Self> {
         if end > MAX_OFFSET {
-            return Err(Error::new(ErrorKind::OutOfBounds, "use the range")
+            return Err(Error::new(ErrorKind::OutOfBounds, "use the range asked for")
                 .at_offset(start)
                 .because(format!("it ends at byte {end}, beyond the largest offset {MAX_OFFSET}")));
         }
         if start >= end {
-            return Err(Error::new(ErrorKind::InvalidInput, "use the range")
+            return Err(Error::new(ErrorKind::InvalidInput, "use the range asked for")
                 .at_offset(start)
                 .because("it holds no bytes"));
         }
@@ -96,10 +96,7 @@ impl ByteRange {
         (start < self.end).then_some(Self { start, end: self.end })
     }
 
-    /// The whole granules inside; `None` if there is not one.
-    ///
-    /// # Panics
-    /// If `granularity_bytes` is zero.
+    /// The whole granules inside; `None` if there is not one, or if `granularity_bytes` is zero.
     #[must_use]
     pub fn align_inward(self, granularity_bytes: u64) -> Option<Self> {
         let start = self.start.checked_next_multiple_of(granularity_bytes)?;
@@ -107,7 +104,7 @@ impl ByteRange {
         (start < end).then_some(Self { start, end })
     }
 
-    /// The granules it touches, but nothing beyond `limit`.
+    /// The granules it touches, but nothing more beyond `limit`. The range itself is never cut.
     ///
     /// # Panics
     /// If `granularity_bytes` is zero.
@@ -115,7 +112,7 @@ impl ByteRange {
     pub fn align_outward(self, granularity_bytes: u64, limit: u64) -> Self {
         let start = self.start - self.start % granularity_bytes;
         let end = self.end.checked_next_multiple_of(granularity_bytes).unwrap_or(MAX_OFFSET);
-        Self { start, end: end.min(limit).max(self.end) }
+        Self { start, end: end.min(limit).min(MAX_OFFSET).max(self.end) }
     }
 
     /// The range cut at every multiple of `step_bytes`, in order.
@@ -172,7 +169,7 @@ impl LogicalBlock {
         if bytes.is_power_of_two() && (512..=65536).contains(&bytes) {
             Ok(Self(bytes))
         } else {
-            Err(Error::new(ErrorKind::InvalidInput, "use the block size")
+            Err(Error::new(ErrorKind::InvalidInput, "use the block size asked for")
                 .because(format!("{bytes} bytes is not a power of two from 512 to 65536")))
         }
     }
@@ -213,6 +210,7 @@ mod tests {
         let far = range(MAX_OFFSET - 10, MAX_OFFSET);
         assert_eq!(far.align_inward(4096), None);
         assert_eq!(far.align_outward(4096, MAX_OFFSET).end(), MAX_OFFSET);
+        assert_eq!(far.align_outward(4096, u64::MAX).end(), MAX_OFFSET);
         assert_eq!(far.chunks(1 << 40).count(), 1);
         assert_eq!(far.shifted_by(1), None);
     }

@@ -1,10 +1,9 @@
 use alloc::vec::Vec;
-use core::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
-use disk_types::{ByteRange, Error, ErrorKind, Extent, Result, ZeroEffect, ZeroMode};
+use disk_types::{ByteRange, Error, ErrorKind, Result, ZeroEffect, ZeroMode};
 
-use crate::{BlockDevice, Disk, Durability, Geometry};
+use crate::{Disk, Durability, Layer};
 
 /// Fails on a schedule, so that tests see what a failing host does to everyone above it.
 #[derive(Debug)]
@@ -41,7 +40,7 @@ pub enum Fault {
 }
 
 impl Schedule {
-    /// The `nth` request of this kind from now, counted from 1, fails.
+    /// The `nth` request of this kind to reach the layer, counted from 1, fails.
     #[must_use]
     pub fn then(mut self, operation: Operation, nth: u64, fault: Fault) -> Self {
         self.pending.push((operation, nth, fault));
@@ -76,9 +75,9 @@ impl Faulty {
     }
 }
 
-impl BlockDevice for Faulty {
-    fn geometry(&self) -> Geometry {
-        self.disk.geometry()
+impl Layer for Faulty {
+    fn below(&self) -> &Disk {
+        &self.disk
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
@@ -112,13 +111,5 @@ impl BlockDevice for Faulty {
     fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
         self.pass(Operation::WriteZeroes, "zero")?;
         self.disk.write_zeroes(range.start(), range.len(), mode, durability)
-    }
-
-    fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {
-        self.disk.extents(range.start(), range.len(), visit)
-    }
-
-    fn allocated_bytes(&self) -> Result<u64> {
-        self.disk.allocated_bytes()
     }
 }

@@ -1,15 +1,15 @@
 use alloc::vec::Vec;
-use core::ops::ControlFlow;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use disk_types::{ByteRange, Extent, Result, ZeroEffect, ZeroMode};
+use disk_types::{ByteRange, Result, ZeroEffect, ZeroMode};
 
-use crate::{BlockDevice, Disk, Durability, Geometry};
+use crate::{Disk, Durability, Layer};
 
 /// Requests that overlap wait for each other, if at least one of them changes data.
 ///
 /// So no punch meets a write half-way (law 4), and overlapping writes take effect in some order as wholes. Requests that
-/// do not overlap run side by side. A flush waits for nothing: it only speaks for writes that have returned.
+/// do not overlap run side by side. A flush waits for nothing: it only speaks for writes that have returned. A
+/// map waits for nothing either: it is a picture of one moment.
 #[derive(Debug)]
 pub struct RangeLocked {
     disk: Disk,
@@ -68,9 +68,9 @@ impl RangeLocked {
     }
 }
 
-impl BlockDevice for RangeLocked {
-    fn geometry(&self) -> Geometry {
-        self.disk.geometry()
+impl Layer for RangeLocked {
+    fn below(&self) -> &Disk {
+        &self.disk
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
@@ -83,10 +83,6 @@ impl BlockDevice for RangeLocked {
         self.disk.write(offset, data, durability)
     }
 
-    fn flush(&self) -> Result<()> {
-        self.disk.flush()
-    }
-
     fn discard(&self, range: ByteRange) -> Result<()> {
         let _guard = self.lock(range, true);
         self.disk.discard(range.start(), range.len())
@@ -95,14 +91,5 @@ impl BlockDevice for RangeLocked {
     fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
         let _guard = self.lock(range, true);
         self.disk.write_zeroes(range.start(), range.len(), mode, durability)
-    }
-
-    /// Takes no lock: a map is a picture of one moment, and `visit` may call the disk.
-    fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {
-        self.disk.extents(range.start(), range.len(), visit)
-    }
-
-    fn allocated_bytes(&self) -> Result<u64> {
-        self.disk.allocated_bytes()
     }
 }

@@ -1,8 +1,6 @@
-use core::ops::ControlFlow;
+use disk_types::{ByteRange, Error, ErrorKind, Result, ZeroEffect, ZeroMode};
 
-use disk_types::{ByteRange, Error, ErrorKind, Extent, Result, ZeroEffect, ZeroMode};
-
-use crate::{BlockDevice, Discard, DiscardEffect, Disk, Durability, Geometry};
+use crate::{Discard, DiscardEffect, Disk, Durability, Geometry, Layer};
 
 /// A disk that nobody can change through this layer.
 #[derive(Debug)]
@@ -22,15 +20,15 @@ fn refuse<T>(operation: &'static str) -> Result<T> {
     Err(Error::new(ErrorKind::ReadOnly, operation))
 }
 
-impl BlockDevice for ReadOnly {
+impl Layer for ReadOnly {
+    fn below(&self) -> &Disk {
+        &self.disk
+    }
+
     fn geometry(&self) -> Geometry {
         let geometry = self.disk.geometry();
         let discard = Discard { granularity_bytes: geometry.logical_block.bytes(), effect: DiscardEffect::Ignored };
         Geometry { read_only: true, discard, ..geometry }
-    }
-
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.disk.read(offset, buffer)
     }
 
     fn write(&self, _: u64, _: &[u8], _: Durability) -> Result<()> {
@@ -47,13 +45,5 @@ impl BlockDevice for ReadOnly {
 
     fn write_zeroes(&self, _: ByteRange, _: ZeroMode, _: Durability) -> Result<ZeroEffect> {
         refuse("zero")
-    }
-
-    fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {
-        self.disk.extents(range.start(), range.len(), visit)
-    }
-
-    fn allocated_bytes(&self) -> Result<u64> {
-        self.disk.allocated_bytes()
     }
 }

@@ -1,10 +1,9 @@
 use alloc::sync::Arc;
-use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use disk_types::{ByteRange, Extent, Result, ZeroEffect, ZeroMode};
+use disk_types::{ByteRange, Result, ZeroEffect, ZeroMode};
 
-use crate::{BlockDevice, Disk, Durability, Geometry};
+use crate::{Disk, Durability, Layer};
 
 /// Counts what passes through.
 #[derive(Debug)]
@@ -53,9 +52,9 @@ impl Stats {
     }
 }
 
-impl BlockDevice for Stats {
-    fn geometry(&self) -> Geometry {
-        self.disk.geometry()
+impl Layer for Stats {
+    fn below(&self) -> &Disk {
+        &self.disk
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
@@ -80,13 +79,5 @@ impl BlockDevice for Stats {
     fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
         let result = self.disk.write_zeroes(range.start(), range.len(), mode, durability);
         self.count(&self.counters.zeroings, Some((&self.counters.zeroed_bytes, range.len())), result)
-    }
-
-    fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {
-        self.disk.extents(range.start(), range.len(), visit)
-    }
-
-    fn allocated_bytes(&self) -> Result<u64> {
-        self.disk.allocated_bytes()
     }
 }

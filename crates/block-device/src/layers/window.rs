@@ -2,7 +2,7 @@ use core::ops::ControlFlow;
 
 use disk_types::{ByteRange, Error, ErrorKind, Extent, Result, ZeroEffect, ZeroMode};
 
-use crate::{BlockDevice, Discard, DiscardEffect, Disk, Durability, Geometry};
+use crate::{Discard, DiscardEffect, Disk, Durability, Geometry, Layer};
 
 /// A part of a disk, such as a partition, as a disk of its own.
 #[derive(Debug)]
@@ -20,10 +20,10 @@ impl Window {
     pub fn new(disk: Disk, range: ByteRange) -> Result<Self> {
         let block = disk.geometry().logical_block;
         if !disk.range().contains(range) {
-            return Err(Error::new(ErrorKind::OutOfBounds, "use the part of the disk").at_offset(range.start()));
+            return Err(Error::new(ErrorKind::OutOfBounds, "use a part of the disk").at_offset(range.start()));
         }
         if !block.is_aligned(range.start()) || !block.is_aligned(range.end()) {
-            return Err(Error::new(ErrorKind::InvalidInput, "use the part of the disk")
+            return Err(Error::new(ErrorKind::InvalidInput, "use a part of the disk")
                 .at_offset(range.start())
                 .because("it does not lie on block boundaries"));
         }
@@ -35,7 +35,11 @@ impl Window {
     }
 }
 
-impl BlockDevice for Window {
+impl Layer for Window {
+    fn below(&self) -> &Disk {
+        &self.disk
+    }
+
     fn geometry(&self) -> Geometry {
         let geometry = self.disk.geometry();
         let Discard { granularity_bytes, effect } = geometry.discard;
@@ -51,10 +55,6 @@ impl BlockDevice for Window {
 
     fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
         self.disk.write(self.outer(offset), data, durability)
-    }
-
-    fn flush(&self) -> Result<()> {
-        self.disk.flush()
     }
 
     fn discard(&self, range: ByteRange) -> Result<()> {

@@ -1,13 +1,11 @@
-use core::ops::ControlFlow;
+use disk_types::{ByteRange, Result, ZeroMode, is_zero};
 
-use disk_types::{ByteRange, Extent, Result, ZeroEffect, ZeroMode, is_zero};
-
-use crate::{BlockDevice, Disk, Durability, Geometry};
+use crate::{Discard, DiscardEffect, Disk, Durability, Layer};
 
 /// Turns writes of zeroes into write-zeroes, so that a guest that writes zeroes allocates nothing.
 ///
 /// A write is cut at the disk's discard granules. Runs of whole granules that are all zero are unmapped; the rest is
-/// written as it came. A granule that the write only touches is never unmapped: this layer does not read.
+/// written as it came. On a disk that ignores discards nothing could be gained, and writes pass through. A granule that the write only touches is never unmapped: this layer does not read.
 #[derive(Debug)]
 pub struct ZeroDetect {
     disk: Disk,
@@ -21,17 +19,16 @@ impl ZeroDetect {
     }
 }
 
-impl BlockDevice for ZeroDetect {
-    fn geometry(&self) -> Geometry {
-        self.disk.geometry()
-    }
-
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.disk.read(offset, buffer)
+impl Layer for ZeroDetect {
+    fn below(&self) -> &Disk {
+        &self.disk
     }
 
     fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
-        let granularity = self.disk.geometry().discard.granularity_bytes;
+        let Discard { granularity_bytes: granularity, effect } = self.disk.geometry().discard;
+        if effect == DiscardEffect::Ignored {
+            return self.disk.write(offset, data, durability);
+        }
         let whole = ByteRange::at(offset, data.len() as u64)?;
         let bytes_of = |range: ByteRange| {
             let index = |at: u64| usize::try_from(at - offset).expect("inside a slice");
@@ -58,25 +55,5 @@ impl BlockDevice for ZeroDetect {
             });
         }
         run.map_or(Ok(()), |(last, zero)| emit(last, zero))
-    }
-
-    fn flush(&self) -> Result<()> {
-        self.disk.flush()
-    }
-
-    fn discard(&self, range: ByteRange) -> Result<()> {
-        self.disk.discard(range.start(), range.len())
-    }
-
-    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
-        self.disk.write_zeroes(range.start(), range.len(), mode, durability)
-    }
-
-    fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {
-        self.disk.extents(range.start(), range.len(), visit)
-    }
-
-    fn allocated_bytes(&self) -> Result<u64> {
-        self.disk.allocated_bytes()
     }
 }

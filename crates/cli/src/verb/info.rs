@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use disk_image::{Format, Image};
+use disk_image::{Format, Image, foreign_format};
 use disk_types::{ErrorKind, MAX_OFFSET};
 use serde::Serialize;
 use sparse_file::{Ability, Access, Holder, Ledger, SparseFile, Support};
@@ -96,13 +96,14 @@ impl Info {
         let support = file.support()?;
         let marked = file.is_marked_sparse()?;
         let holder = file.holder();
+        let foreign = foreign_format(&file)?;
         let disk = match Image::over(file, Format::Raw) {
             Ok(image) => Some(image),
-            Err(error) if error.kind() == ErrorKind::InvalidInput => None,
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => None,
             Err(error) => return Err(error.into()),
         };
         let contents = disk.as_ref().map(look_inside);
-        let format = disk.as_ref().map(|image| image.format.name());
+        let format = foreign.or(disk.as_ref().map(|image| image.format.name()));
         let document = Document {
             path: self.image.display().to_string(),
             format,

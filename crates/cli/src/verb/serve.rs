@@ -148,11 +148,12 @@ impl Serve {
     }
 
     fn layers(&self, image: &Image) -> Result<(Disk, Arc<Counters>)> {
-        let mut disk = Disk::new(RangeLocked::new(image.disk.clone()))?;
+        let mut disk = image.disk.clone();
         if !self.no_detect_zeroes && !self.read_only {
             disk = Disk::new(ZeroDetect::new(disk))?;
         }
-        let stats = Stats::new(disk);
+        // Above the layer that cuts writes into pieces: a write takes effect as a whole.
+        let stats = Stats::new(Disk::new(RangeLocked::new(disk))?);
         let counters = stats.counters();
         Ok((Disk::new(stats)?, counters))
     }

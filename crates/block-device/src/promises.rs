@@ -1,0 +1,62 @@
+//! Law 2: a promise of durability that once failed is never made again.
+
+#[cfg(not(feature = "std"))]
+use core::sync::atomic::{AtomicBool, Ordering};
+#[cfg(feature = "std")]
+use std::sync::{Mutex, PoisonError};
+
+use disk_types::{Error, ErrorKind, Result};
+
+/// Whether a promise has failed.
+///
+/// Promises are made one at a time: an operating system tells of a failed write-back once, to one of those who ask at
+/// the same time, and the others would hear that all is well. Without `std` there is no lock to do so with: there the
+/// device takes its flushes one at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Promises {
+    #[cfg(feature = "std")]
+    failed: Mutex<bool>,
+    #[cfg(not(feature = "std"))]
+    failed: AtomicBool,
+}
+
+impl Promises {
+    /// Runs `promise`, unless an earlier one failed. It counts as failed on an error that `breaks` it.
+    #[cfg(feature = "std")]
+    pub(crate) fn make<T>(
+        &self,
+        promise: impl FnOnce() -> Result<T>,
+        breaks: impl FnOnce(&Error) -> bool,
+    ) -> Result<T> {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *failed {
+            return Err(broken());
+        }
+        let result = promise();
+        *failed = result.as_ref().is_err_and(breaks);
+        result
+    }
+
+    /// Runs `promise`, unless an earlier one failed. It counts as failed on an error that `breaks` it.
+    #[cfg(not(feature = "std"))]
+    pub(crate) fn make<T>(
+        &self,
+        promise: impl FnOnce() -> Result<T>,
+        breaks: impl FnOnce(&Error) -> bool,
+    ) -> Result<T> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(broken());
+        }
+        let result = promise();
+        if result.as_ref().is_err_and(breaks) {
+            self.failed.store(true, Ordering::Release);
+        }
+        result
+    }
+}
+
+fn broken() -> Error {
+    Error::new(ErrorKind::Io, "flush")
+        .because("an earlier flush failed, and what it should have made durable may be lost")
+        .advise("stop using the disk, and check the host's storage")
+}

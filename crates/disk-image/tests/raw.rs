@@ -1,0 +1,95 @@
+//! A raw image keeps every law of a disk, on each file system; and what is not a raw image is not taken for one.
+#![cfg(target_os = "linux")]
+
+#[path = "../../sparse-file/tests/linux/places.rs"]
+#[allow(dead_code, reason = "shared with the tests of sparse-file")]
+mod places;
+
+use block_device::conformance::Fixture;
+use block_device::{Disk, Durability, ErrorKind, RangeLocked, ZeroDetect};
+use disk_image::{Format, Image};
+use places::{MIB, Place};
+use sparse_file::{Access, Allocation};
+
+fn image_in(place: Place, len_bytes: u64) -> Fixture {
+    let image = Image::create(&place.path("disk.img"), len_bytes, Format::Raw, Allocation::Sparse);
+    let disk = image.unwrap_or_else(|error| panic!("{}: {error}", place.name)).disk;
+    Fixture { keep: Box::new(place), disk }
+}
+
+fn here() -> Option<Place> {
+    places::always().into_iter().find(|place| place.name == "here")
+}
+
+fn tmpfs() -> Option<Place> {
+    places::always().into_iter().find(|place| place.name == "tmpfs")
+}
+
+block_device::conformance_suite!(raw_here, |len| here().map(|place| image_in(place, len)));
+block_device::conformance_suite!(raw_on_tmpfs, |len| tmpfs().map(|place| image_in(place, len)));
+block_device::conformance_suite!(raw_on_ext4, |len| places::mounted("ext4").map(|place| image_in(place, len)));
+block_device::conformance_suite!(raw_on_xfs, |len| places::mounted("xfs").map(|place| image_in(place, len)));
+block_device::conformance_suite!(raw_on_btrfs, |len| places::mounted("btrfs").map(|place| image_in(place, len)));
+// No holes, no zero range, no fallocate: everything is written, and discards are ignored.
+block_device::conformance_suite!(raw_on_ext2, |len| places::mounted("ext2").map(|place| image_in(place, len)));
+block_device::conformance_suite!(as_served, |len| here().map(|place| {
+    let Fixture { keep, disk } = image_in(place, len);
+    let detecting = Disk::new(ZeroDetect::new(disk)).unwrap();
+    Fixture { keep, disk: Disk::new(RangeLocked::new(detecting)).unwrap() }
+}));
+
+#[test]
+fn law3_an_image_opened_for_reading_ignores_discards_and_refuses_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk.img");
+    drop(Image::create(&path, MIB, Format::Raw, Allocation::Sparse).unwrap());
+    let image = Image::over(places::open_again(&path, Access::ReadOnly), Format::Raw).unwrap();
+    assert!(image.disk.geometry().read_only);
+    assert_eq!(image.disk.write(0, &[1; 512], Durability::Cached).unwrap_err().kind(), ErrorKind::ReadOnly);
+    assert_eq!(image.disk.discard(0, MIB).unwrap_err().kind(), ErrorKind::ReadOnly);
+}
+
+#[test]
+fn a_file_that_is_no_whole_number_of_blocks_is_no_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    for (len, kind) in [(0, ErrorKind::InvalidInput), (511, ErrorKind::InvalidInput), (513, ErrorKind::InvalidInput)] {
+        let path = dir.path().join(len.to_string());
+        std::fs::write(&path, vec![0; len]).unwrap();
+        let error = Image::open(&path, Access::ReadWrite).unwrap_err();
+        assert_eq!(error.kind(), kind, "{len}: {error}");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+}
+
+#[test]
+fn law10_an_image_of_another_format_is_not_taken_for_raw() {
+    let dir = tempfile::tempdir().unwrap();
+    let signatures: [(&str, usize, &[u8]); 5] = [
+        ("qcow2", 0, b"QFI\xFB\0\0\0\x03"),
+        ("VHDX", 0, b"vhdxfile"),
+        ("VHD", 0, b"conectix"),
+        ("VMDK", 0, b"KDMV"),
+        ("VDI", 64, &[0x7F, 0x10, 0xDA, 0xBE]),
+    ];
+    for (name, offset, bytes) in signatures {
+        let path = dir.path().join(name);
+        let mut content = vec![0; 4096];
+        content[offset..offset + bytes.len()].copy_from_slice(bytes);
+        std::fs::write(&path, content).unwrap();
+        let error = Image::open(&path, Access::ReadWrite).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+#[test]
+fn law2_what_was_flushed_is_in_the_file_that_others_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk.img");
+    let image = Image::create(&path, MIB, Format::Raw, Allocation::Sparse).unwrap();
+    image.disk.write(4096, &[7; 512], Durability::ForceUnitAccess).unwrap();
+    image.disk.write(8192, &[8; 512], Durability::Cached).unwrap();
+    image.disk.flush().unwrap();
+    let content = std::fs::read(&path).unwrap();
+    assert_eq!((content[4096], content[4096 + 511], content[8192]), (7, 7, 8));
+}
