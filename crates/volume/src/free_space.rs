@@ -31,7 +31,7 @@ pub fn free_space(disk: &Disk, volume: &Volume) -> Result<FreeSpace> {
     if !matches!(volume.file_system, FileSystem::Fat12 | FileSystem::Fat16 | FileSystem::Fat32) {
         return Err(Error::new(ErrorKind::Unsupported, OPERATION)
             .at_offset(volume.range.start())
-            .because(format!("the free space of {} is not read yet", volume.file_system.name())));
+            .because(format!("the free space of {} is not read yet", volume.file_system)));
     }
     let survey = survey(disk, Figures::LeftOut).map_err(|error| refuse_corrupt(volume, "the disk", error))?;
     if let Some(doubt) = survey.doubts.into_iter().next() {
