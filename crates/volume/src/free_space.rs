@@ -22,7 +22,8 @@ pub struct FreeSpace {
 ///
 /// Everything is checked before the first range is given: that the disk is partitioned in one way only, that the volume
 /// was unmounted cleanly, and that it agrees with itself (see [`Fat::check`]). The FAT is then read again while the
-/// ranges are taken: the caller keeps the disk from changing.
+/// ranges are taken: the caller keeps the disk from changing. The check cannot be interrupted, and of a full, hostile
+/// FAT32 it takes minutes.
 ///
 /// # Errors
 /// [`ErrorKind::Refused`] with the reason why the volume is better left alone, [`ErrorKind::Unsupported`] for file
