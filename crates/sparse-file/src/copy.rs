@@ -161,8 +161,11 @@ pub fn copy(
         unchanged(&source, before)?;
         Ok(report)
     });
-    // A difference that the source's own change explains is reported as that.
-    let copied = copied.map_err(|error| unchanged(&source, before).err().unwrap_or(error));
+    let copied = copied.map_err(|error| match error.kind() {
+        // Where the source itself explains a difference, that is what happened.
+        ErrorKind::Corrupt | ErrorKind::Changed => unchanged(&source, before).err().unwrap_or(error),
+        _ => error,
+    });
     match copied.and_then(|report| partial.finish(destination).map(|()| report)) {
         Ok(report) => sync_name(destination).map(|()| report),
         Err(error) => Err(partial.left(error)),
