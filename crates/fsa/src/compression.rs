@@ -65,7 +65,11 @@ impl<S: ClusterStore> Volume<S> {
         if open.stream.is_some() {
             let (disk, stream) = self.parts(open)?;
             let before = stream.runs.clusters();
-            if compress { disk.compress(stream)? } else { disk.decompress(stream)? }
+            if compress {
+                disk.compress(stream)?
+            } else {
+                disk.decompress(stream)?
+            }
             changed_allocation = stream.runs.clusters() != before;
         }
         self.clock += 1;
@@ -73,8 +77,9 @@ impl<S: ClusterStore> Volume<S> {
         let file = self.file_at_mut(open)?;
         file.changed = now;
         if open.is_primary {
-            file.attributes =
-                Attributes(file.attributes.0 & !Attributes::COMPRESSED.0 | if compress { Attributes::COMPRESSED.0 } else { 0 });
+            file.attributes = Attributes(
+                file.attributes.0 & !Attributes::COMPRESSED.0 | if compress { Attributes::COMPRESSED.0 } else { 0 },
+            );
             if changed_allocation {
                 file.pending_notifications |= notify::SIZE;
             }

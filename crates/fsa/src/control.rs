@@ -105,13 +105,9 @@ pub fn documented_statuses(code: u32) -> &'static [Status] {
             S::INVALID_DEVICE_REQUEST,
             S::IO_DEVICE_ERROR,
         ],
-        codes::QUERY_FILE_REGIONS => &[
-            S::SUCCESS,
-            S::INVALID_PARAMETER,
-            S::BUFFER_TOO_SMALL,
-            S::BUFFER_OVERFLOW,
-            S::INVALID_DEVICE_REQUEST,
-        ],
+        codes::QUERY_FILE_REGIONS => {
+            &[S::SUCCESS, S::INVALID_PARAMETER, S::BUFFER_TOO_SMALL, S::BUFFER_OVERFLOW, S::INVALID_DEVICE_REQUEST]
+        }
         codes::SET_ZERO_ON_DEALLOCATION => &[S::SUCCESS, S::ACCESS_DENIED, S::INVALID_DEVICE_REQUEST],
         _ => &[S::INVALID_DEVICE_REQUEST, S::ACCESS_DENIED],
     }

@@ -303,7 +303,8 @@ impl<S: ClusterStore> Volume<S> {
         if !file.is_directory && read_only && options.access.intersects(WRITES) {
             return Err(Status::ACCESS_DENIED);
         }
-        if options.delete_on_close && (read_only || self.options.read_only || file.parent == ROOT && file.name.is_empty())
+        if options.delete_on_close
+            && (read_only || self.options.read_only || file.parent == ROOT && file.name.is_empty())
         {
             return Err(Status::CANNOT_DELETE);
         }
@@ -337,10 +338,11 @@ impl<S: ClusterStore> Volume<S> {
                 && (excludes(other.share, options.access) || excludes(options.share, other.access));
             // Deleting the default stream deletes the file with all its streams.
             let deletes = |access: Access, primary: bool| primary && access.contains(Access::DELETE);
-            let across = (!options.share.contains(Share::DELETE) && wants_data && deletes(other.access, other.is_primary))
-                || (!other.share.contains(Share::DELETE)
-                    && other.access.intersects(DATA)
-                    && deletes(options.access, is_primary));
+            let across =
+                (!options.share.contains(Share::DELETE) && wants_data && deletes(other.access, other.is_primary))
+                    || (!other.share.contains(Share::DELETE)
+                        && other.access.intersects(DATA)
+                        && deletes(options.access, is_primary));
             if both_ways || across {
                 return Err(Status::SHARING_VIOLATION);
             }

@@ -6,11 +6,11 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use crate::Status;
 use crate::runs::Run;
 use crate::space::Space;
 use crate::store::{ClusterStore, StoreError};
 use crate::stream::Stream;
-use crate::Status;
 
 impl From<StoreError> for Status {
     fn from(_: StoreError) -> Self {

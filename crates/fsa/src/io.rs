@@ -89,8 +89,8 @@ impl<S: ClusterStore> Volume<S> {
         let extends = end > stream.size_bytes;
         let overwrites = offset < stream.size_bytes;
         // Before the space is looked for, as the text has it: a write that finds the volume full leaves a record.
-        let reason = if extends { usn_reason::DATA_EXTEND } else { 0 }
-            | if overwrites { usn_reason::DATA_OVERWRITE } else { 0 };
+        let reason =
+            if extends { usn_reason::DATA_EXTEND } else { 0 } | if overwrites { usn_reason::DATA_OVERWRITE } else { 0 };
         self.post_usn(open.file, reason);
         let (disk, stream) = self.parts(open)?;
         disk.write(stream, offset, data)?;
@@ -160,9 +160,8 @@ impl<S: ClusterStore> Disk<S> {
     pub(crate) fn write_zeroes(&mut self, stream: &mut Stream, bytes: Range<u64>) -> Result<(), Status> {
         let wanted = [self.units(stream, &bytes)];
         let fresh = self.reserve(stream, &wanted)?;
-        let kept = self
-            .fill_fresh(stream, &fresh, stream.valid_bytes, &bytes)
-            .and_then(|()| self.fill(stream, bytes.clone()));
+        let kept =
+            self.fill_fresh(stream, &fresh, stream.valid_bytes, &bytes).and_then(|()| self.fill(stream, bytes.clone()));
         if kept.is_err() {
             self.undo(stream, &fresh);
         }

@@ -57,14 +57,7 @@ impl<S: ClusterStore> Volume<S> {
     /// [`Status::LOCK_NOT_GRANTED`] where it overlaps another that excludes it; [`Status::INVALID_LOCK_RANGE`] where the
     /// range wraps; [`Status::ACCESS_DENIED`] without read or write access; [`Status::INVALID_PARAMETER`] for a
     /// directory.
-    pub fn lock(
-        &mut self,
-        id: OpenId,
-        offset: u64,
-        len_bytes: u64,
-        key: u32,
-        exclusive: bool,
-    ) -> Result<(), Status> {
+    pub fn lock(&mut self, id: OpenId, offset: u64, len_bytes: u64, key: u32, exclusive: bool) -> Result<(), Status> {
         self.schedule.strike(OperationKind::Lock)?;
         let (open, stream) = self.stream_of(id)?;
         // Not the object store's check but NtLockFile's.

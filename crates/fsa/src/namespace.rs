@@ -4,9 +4,9 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::Status;
 use crate::open::Attributes;
 use crate::stream::Stream;
-use crate::Status;
 
 /// The root directory's file number, as on NTFS.
 pub(crate) const ROOT: u64 = 5;
@@ -218,9 +218,20 @@ mod tests {
         assert_eq!(parse("\\a:s:$data"), path(&["a"], "s", true, false));
         assert_eq!(parse("\\a::$DATA"), path(&["a"], "", true, false));
         let long = alloc::format!("\\{}", "x".repeat(256));
-        for wrong in
-            ["", "a", "\\\\", "\\a\\\\b", "\\a:", "\\a:s:", "\\a:s:$DATA:x", "\\a:s:$X", "\\a*", "\\..", "\\a:s\\b", &long]
-        {
+        for wrong in [
+            "",
+            "a",
+            "\\\\",
+            "\\a\\\\b",
+            "\\a:",
+            "\\a:s:",
+            "\\a:s:$DATA:x",
+            "\\a:s:$X",
+            "\\a*",
+            "\\..",
+            "\\a:s\\b",
+            &long,
+        ] {
             assert_eq!(parse(wrong), Err(Status::OBJECT_NAME_INVALID), "{wrong}");
         }
     }

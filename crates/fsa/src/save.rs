@@ -3,7 +3,7 @@
 //! Little-endian. A head of 8 bytes of magic, a version and a checksum (FNV-1a, 64 bits) of the rest; then options,
 //! counters, files with their streams and runs, and the journal's records. What is free follows from the runs.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -42,9 +42,7 @@ impl<S: ClusterStore> Volume<S> {
     pub fn save(&self) -> Vec<u8> {
         let mut to = Writer(vec![0; HEAD_BYTES]);
         to.options(&self.options);
-        for counter in
-            [self.clock, self.next_open, self.tree.next_file, self.tree.next_stream, self.journal.last_usn]
-        {
+        for counter in [self.clock, self.next_open, self.tree.next_file, self.tree.next_stream, self.journal.last_usn] {
             to.u64(counter);
         }
         to.u64(self.tree.files.len() as u64);
@@ -123,6 +121,11 @@ impl Tree {
             if children.entry(file.parent).or_default().insert(folded(&file.name), id).is_some() {
                 return Err(RestoreError("two files of a directory have one name"));
             }
+        }
+        let mut streams = BTreeSet::new();
+        let mut ids = self.files.values().flat_map(|file| &file.streams).map(|stream| stream.id);
+        if !ids.all(|id| id < self.next_stream && streams.insert(id)) {
+            return Err(RestoreError("a stream's number is used twice or not given out yet"));
         }
         let mut reached = 0;
         let mut waiting = vec![ROOT];
@@ -204,12 +207,7 @@ impl Writer {
         for stream in &file.streams {
             self.u64(stream.id);
             self.text(&stream.name);
-            self.u8(bits(&[
-                stream.is_sparse,
-                stream.is_compressed,
-                stream.is_encrypted,
-                stream.zero_on_deallocation,
-            ]));
+            self.u8(bits(&[stream.is_sparse, stream.is_compressed, stream.is_encrypted, stream.zero_on_deallocation]));
             self.u64(stream.size_bytes);
             self.u64(stream.valid_bytes);
             self.u64(stream.runs.count());
@@ -289,7 +287,8 @@ impl Reader<'_> {
             return Err(RestoreError("a file has a name that none can have"));
         }
         let (created, modified, changed, usn) = (self.u64()?, self.u64()?, self.u64()?, self.u64()?);
-        let mut file = File { parent, name, is_directory, attributes, created, modified, changed, usn, ..File::default() };
+        let mut file =
+            File { parent, name, is_directory, attributes, created, modified, changed, usn, ..File::default() };
         for index in 0..self.u64()? {
             let stream = self.stream(volume)?;
             let is_default = index == 0 && !is_directory;
@@ -319,11 +318,6 @@ impl Reader<'_> {
             valid_bytes,
             ..Stream::default()
         };
-        let files = volume.tree.files.values();
-        let known = files.flat_map(|file| &file.streams).any(|other| other.id == id);
-        if known || id >= volume.tree.next_stream {
-            return Err(RestoreError("a stream's number is used twice or not given out yet"));
-        }
         if size_bytes > volume.options.max_file_bytes() || valid_bytes > size_bytes {
             return Err(RestoreError("a stream is larger than it can be"));
         }

@@ -3,8 +3,8 @@
 use crate::control::Answer;
 use crate::journal::{notify, usn_reason};
 use crate::open::{Access, Open};
-use crate::{ClusterStore, Disk, Status, Volume};
 use crate::stream::Stream;
+use crate::{ClusterStore, Disk, Status, Volume};
 
 impl<S: ClusterStore> Volume<S> {
     pub(crate) fn set_sparse(&mut self, open: Open, input: &[u8]) -> Answer {

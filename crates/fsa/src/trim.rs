@@ -24,8 +24,7 @@ impl<S: ClusterStore> Volume<S> {
         if stream.is_encrypted || stream.is_compressed {
             return Err(Status::INVALID_PARAMETER);
         }
-        let (Some(key), Some(count), true) =
-            (get_u32(input, 0), get_u32(input, 4), input.len() >= HEAD_BYTES as usize)
+        let (Some(key), Some(count), true) = (get_u32(input, 0), get_u32(input, 4), input.len() >= HEAD_BYTES as usize)
         else {
             return Err(Status::INVALID_PARAMETER);
         };

@@ -61,9 +61,10 @@ impl<S: ClusterStore> Volume<S> {
         }
         let Some(step) = disk.plan_zero(stream, at, end) else { return Ok(None) };
         // The text checks a window of a GiB from `at`, but what it frees behind a long hole lies beyond that window.
-        let Step::Free(range) | Step::Write(range) = &step;
+        let (Step::Free(range) | Step::Write(range)) = &step;
         let beyond = range.start.max(end_of_pass)..range.end.min(visible_end);
-        if !beyond.is_empty() && stream.is_locked_against(id, 0, beyond.start, beyond.end - beyond.start, Intent::Write) {
+        if !beyond.is_empty() && stream.is_locked_against(id, 0, beyond.start, beyond.end - beyond.start, Intent::Write)
+        {
             return Err(Status::FILE_LOCK_CONFLICT);
         }
         let next = disk.zero_step(stream, step)?;
@@ -141,9 +142,7 @@ impl<S: ClusterStore> Disk<S> {
         let gap = Gap::new(stream, self.cluster_bytes, stream.valid_bytes, to);
         let wanted = [self.units(stream, &gap.zeroed[0]), self.units(stream, &gap.zeroed[1])];
         let fresh = self.reserve(stream, &wanted)?;
-        let kept = self
-            .fill_gap(stream, &gap)
-            .and_then(|()| self.fill_fresh(stream, &fresh, to, &(0..0)));
+        let kept = self.fill_gap(stream, &gap).and_then(|()| self.fill_fresh(stream, &fresh, to, &(0..0)));
         if kept.is_err() {
             self.undo(stream, &fresh);
             return kept;
