@@ -89,8 +89,9 @@ impl<S: ClusterStore> Disk<S> {
     fn plan_zero(&self, stream: &Stream, at: u64, end: u64) -> Option<Step> {
         if !stream.has_holes() {
             // Windows' steps end at multiples of 256 KiB. Nobody can tell but by counting records, so this goes as
-            // far as one lock check reaches.
-            return Some(Step::Write(at..end.min(stream.size_bytes).min(at + PASS_BYTES)));
+            // far as one lock check reaches, and to the end where there is nothing to write.
+            let reach = if at < stream.valid_bytes { at + PASS_BYTES } else { u64::MAX };
+            return Some(Step::Write(at..end.min(stream.size_bytes).min(reach)));
         }
         let unit = stream.unit_bytes(self.cluster_bytes);
         let end = if end >= stream.size_bytes { stream.size_bytes.next_multiple_of(unit) } else { end };

@@ -184,10 +184,10 @@ fn a_store_that_fails_is_an_error_of_the_device_and_shows_no_garbage() {
         assert!(w.free_clusters() <= free);
         w.store_mut().left = u32::MAX;
         let bytes = w.bytes(id, 0, MIB);
-        let written = |at: usize| data(4 * CU)[at];
+        let written = data(4 * CU);
         for (at, &byte) in bytes.iter().enumerate() {
             let was =
-                if at < CU as usize || (2 * CU as usize..4 * CU as usize).contains(&at) { written(at) } else { 0 };
+                if at < CU as usize || (2 * CU as usize..4 * CU as usize).contains(&at) { written[at] } else { 0 };
             assert!(byte == was || byte == 0 || byte == 7, "{byte} at {at}, {left} calls");
         }
     }
