@@ -86,12 +86,15 @@ pub(crate) fn run(data: &[u8]) {
     let mut volume = Volume::with_store(options, store).expect("these options are good");
     let mut models: Vec<Model> = ["\\a", "\\a:s"].map(|path| new_model(&mut volume, path, cluster_bytes)).into();
     let other = volume.open("\\a", Access::ALL).expect("it was just created");
+    let mut full_at = None;
     for _ in 0..200 {
         if from.0.is_empty() {
             break;
         }
-        step(&mut volume, &mut models, &mut from, other);
+        step(&mut volume, &mut models, &mut from, other, &mut full_at);
+        volume.fill_at(None);
         check(&mut volume, &models);
+        volume.fill_at(full_at);
     }
     // Saved and restored, it is the same.
     let saved = volume.save();
@@ -105,7 +108,13 @@ fn new_model(volume: &mut Volume<Stale>, path: &str, cluster_bytes: u64) -> Mode
     Model { id, bytes: Vec::new(), table: vec![false; (MAX_BYTES / cluster_bytes + 1024) as usize] }
 }
 
-fn step(volume: &mut Volume<Stale>, models: &mut [Model], from: &mut Source<'_>, other: OpenId) {
+fn step(
+    volume: &mut Volume<Stale>,
+    models: &mut [Model],
+    from: &mut Source<'_>,
+    other: OpenId,
+    full_at: &mut Option<u64>,
+) {
     let kind = from.byte();
     let model = &mut models[usize::from(kind >= 128)];
     let cluster = volume.options().cluster_bytes;
@@ -201,7 +210,8 @@ fn step(volume: &mut Volume<Stale>, models: &mut [Model], from: &mut Source<'_>,
         }
         13 => {
             let limit = from.word();
-            volume.fill_at((limit % 3 == 0).then_some(limit));
+            *full_at = limit.is_multiple_of(3).then_some(limit % 600);
+            volume.fill_at(*full_at);
         }
         14 => {
             // Any control with any input: a stream's content and the models may be gone afterwards.
@@ -341,6 +351,5 @@ fn check(volume: &mut Volume<Stale>, models: &[Model]) {
         assert_eq!(answered, model.table[..answered.len()], "the query differs");
     }
     let used = taken.iter().filter(|&&used| used).count() as u64;
-    volume.fill_at(None);
     assert_eq!(volume.free_clusters(), taken.len() as u64 - used);
 }
