@@ -180,7 +180,7 @@ fn step(
             }
         }
         9 => {
-            let sparse = from.byte() % 3 != 0;
+            let sparse = !from.byte().is_multiple_of(3);
             let (status, _) = control(volume, id, codes::SET_SPARSE, &[u8::from(sparse)], 0);
             if !sparse && status == Status::SUCCESS {
                 model.allocate(0, model.bytes.len() as u64, cluster, cluster);
@@ -205,7 +205,7 @@ fn step(
         }
         12 => {
             let (at, len) = (from.offset(MAX_BYTES), from.word());
-            let _ = volume.lock(other, at, len, 0, from.byte() % 2 == 0);
+            let _ = volume.lock(other, at, len, 0, from.byte().is_multiple_of(2));
             let _ = volume.unlock(other, at, len, 0);
         }
         13 => {

@@ -1,5 +1,8 @@
 //! Facts 1.4: FSCTL_FILE_LEVEL_TRIM. And SET_ZERO_ON_DEALLOCATION of 1.5.
 
+// A list of one range is what is meant.
+#![expect(clippy::single_range_in_vec_init)]
+
 use fsa::{Access, Attributes, CreateOptions, Disposition, Kind, OperationKind, Options, Status, codes, usn_reason};
 
 use crate::world::{KIB, MIB, World, trim_input};
