@@ -118,6 +118,19 @@ fn the_nth_operation_of_a_kind_fails_once_and_does_nothing() {
     assert_eq!(w.bytes(id, 0, 9), [2]);
 }
 
+#[test]
+fn failures_due_at_one_operation_are_one() {
+    let mut w = World::new();
+    let id = w.file("\\f");
+    w.fail_nth(OperationKind::Write, 2, Status::DISK_FULL);
+    assert_eq!(w.write(id, 0, &[1]), Ok(1));
+    w.fail_nth(OperationKind::Write, 1, Status::IO_DEVICE_ERROR);
+    w.fail_nth(OperationKind::Write, 2, Status::FILE_LOCK_CONFLICT);
+    assert_eq!(w.write(id, 0, &[2]), Err(Status::DISK_FULL));
+    assert_eq!(w.write(id, 0, &[3]), Err(Status::FILE_LOCK_CONFLICT));
+    assert_eq!(w.write(id, 0, &[4]), Ok(1));
+}
+
 /// Fails on the given call, counting every call that changes something; holds garbage where nothing was written.
 struct Failing {
     inner: MemoryStore,
