@@ -208,6 +208,22 @@ fn a_store_that_fails_is_an_error_of_the_device_and_shows_no_garbage() {
 }
 
 #[test]
+fn an_end_moved_over_a_failing_store_leaves_no_hole() {
+    for through_allocation in [false, true] {
+        let store = Failing { inner: MemoryStore::new(4096), left: u32::MAX };
+        let mut w = World(Volume::with_store(Options::default(), store).unwrap());
+        let id = w.file("\\f");
+        w.put(id, 0, MIB);
+        w.store_mut().left = 0;
+        let answer = if through_allocation { w.set_allocation(id, 4096) } else { w.set_end_of_file(id, 4096) };
+        assert_eq!(answer, Err(Status::IO_DEVICE_ERROR));
+        assert_eq!((w.size(id), w.valid(id), w.allocated(id)), (4096, 4096, 4096));
+        let again = Failing { inner: MemoryStore::new(4096), left: 0 };
+        assert!(Volume::restore(&w.save(), again).is_ok());
+    }
+}
+
+#[test]
 fn volumes_that_cannot_be() {
     for options in [
         Options { cluster_bytes: 256, ..Options::default() },
