@@ -23,7 +23,24 @@ pub(crate) fn is_refusal(error: &Error) -> bool {
 
 impl LeftAlone {
     pub(crate) fn after(error: &Error, range: ByteRange, what: String) -> Self {
-        Self { range, what, why: error.message(), advice: error.advice().map(str::to_owned) }
+        Self { range, what, why: innermost_reason(error), advice: error.advice().map(str::to_owned) }
+    }
+}
+
+/// What was found, without the operations that met it on the way up.
+fn innermost_reason(error: &Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = core::error::Error::source(innermost).and_then(|source| source.downcast_ref::<Error>()) {
+        innermost = source;
+    }
+    let message = innermost.message();
+    // `cannot VERB ... at byte N: REASON`; no operation has a colon in it.
+    match message.split_once(": ") {
+        Some((_, reason)) if innermost.path().is_none() => match innermost.offset() {
+            Some(offset) => format!("{reason} (at byte {offset})"),
+            None => reason.to_owned(),
+        },
+        _ => message,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use block_device::{ByteRange, Disk, Result, Window};
 
 use crate::disk_cursor::read_at;
-use crate::recognise::{Figures, Recognised, recognise};
+use crate::recognise::{Figures, Recognised, recognise, spoiled_fat};
 use crate::table::{Found, gpt, mbr};
 use crate::{Contents, Volume};
 
@@ -32,6 +32,11 @@ pub(crate) struct Survey {
 pub(crate) fn survey(disk: &Disk, figures: Figures) -> Result<Survey> {
     let mut survey = Survey { contents: Contents::default(), doubts: Vec::new() };
     let whole = recognise(disk, figures)?;
+    if whole.is_none()
+        && let Some(why) = spoiled_fat(disk)?
+    {
+        survey.contents.warnings.push(format!("the disk begins like a FAT volume, and is none: {why}"));
+    }
     match find_table(disk, whole.as_ref(), &mut survey)? {
         Some(found) => {
             if let Some(whole) = whole {
@@ -123,6 +128,10 @@ fn look_into_partitions(
         let window = Disk::new(Window::new(disk.clone(), partition.range)?)?;
         if let Some(recognised) = recognise(&window, figures)? {
             survey.add(partition.range, Some(partition.number), recognised);
+        } else if let Some(why) = spoiled_fat(&window)? {
+            let number = partition.number;
+            let warning = format!("partition {number} begins like a FAT volume, and is none: {why}");
+            survey.contents.warnings.push(warning);
         }
     }
     Ok(())
