@@ -5,14 +5,15 @@
 //! | `verb/*.rs` | one verb each: its arguments, its call, its printing |
 //! | [`arguments`] | the command line as a whole, and what happens when it is wrong |
 //! | [`context`] | how an answer is told: text or JSON, quiet or not |
-//! | [`failure`], [`exit`] | how an error is told, and the one table of exit codes (law 8) |
-//! | [`size`], [`table`], [`picture`], [`progress`] | sizes, columns, maps and bars |
+//! | [`failure`], [`advice`], [`exit`] | how an error is told, what to do about it, and the one table of exit codes (law 8) |
+//! | [`size`], [`plain`], [`table`], [`picture`], [`progress`] | sizes, names, columns, maps and bars |
 //! | [`interrupt`] | SIGINT and SIGTERM |
 //!
 //! Standard output carries the answer, standard error everything else. No operating system is named here: what differs
 //! lies in the libraries.
 #![forbid(unsafe_code)]
 
+mod advice;
 mod arguments;
 mod context;
 mod creation;
@@ -21,6 +22,7 @@ mod exit;
 mod failure;
 mod interrupt;
 mod picture;
+mod plain;
 mod progress;
 mod scan;
 mod size;
