@@ -95,7 +95,10 @@ impl Serve {
             created,
         };
         // Nobody may be reading any more, and still others want to be served.
-        let told = context.answer(&document, |out| print_start(&document, &server.connect_lines(), out));
+        let told = context.answer(&document, |out| {
+            print_start(&document, &server.connect_lines(), out)?;
+            server.remote_uri().map_or(Ok(()), |uri| writeln!(out, "  {uri} from other machines"))
+        });
         if let Err(Failure::Output(error)) = told {
             tracing::warn!(%error, "cannot say how to connect");
         }

@@ -265,3 +265,24 @@ fn whoever_has_the_image_open_without_a_lock_is_named() {
         assert!(ran.err().contains("open elsewhere") && ran.err().contains(&ours), "{arguments:?}: {ran:?}");
     }
 }
+
+#[test]
+fn a_server_for_everybody_says_so_and_where() {
+    let room = Room::new();
+    room.create("disk.img", "8MiB");
+    let mut child = room
+        .program(&["serve", "disk.img", "--listen", "tcp:0.0.0.0:0", "--allow-remote"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut start = String::new();
+    while !start.contains("nbd-client") || !start.ends_with("machines\n") {
+        assert_ne!(std::io::BufRead::read_line(&mut out, &mut start).unwrap(), 0, "{start}");
+    }
+    let killed = std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no password, no encryption"), "{output:?}");
+}
