@@ -94,9 +94,12 @@ fn signatures(head: &[u8]) -> impl Iterator<Item = (FileSystem, usize)> {
         .into_iter()
         .map(|page| page - 10)
         .find(|&end| is(end, b"SWAPSPACE2") || is(end, b"SWAP-SPACE"));
+    // Metadata of version 1.1 or 1.2 (md(4)). 1.2 leaves what was before it, a FAT with all its tables too.
+    let raid = [4096, 0].into_iter().find(|&superblock| is(superblock, &[0xFC, 0x4E, 0x2B, 0xA9, 1, 0, 0, 0]));
     let found = [
         at(is_bitlocker(head), FileSystem::BitLocker, 3),
         at(is(0, b"LUKS\xBA\xBE"), FileSystem::Luks, 0),
+        raid.map(|superblock| (FileSystem::LinuxRaid, superblock)),
         at(is(3, b"NTFS    ") && is(510, &[0x55, 0xAA]), FileSystem::Ntfs, 3),
         at(is(3, b"EXFAT   ") && is(510, &[0x55, 0xAA]), FileSystem::ExFat, 3),
         at(is(0, b"XFSB"), FileSystem::Xfs, 0),
