@@ -77,7 +77,10 @@ impl SparseFile {
         if let Some(whole) = ByteRange::whole(self.len_bytes()) {
             self.check_writable(operation, whole)?;
         }
-        sys::set_sparse(self.as_file(), sparse, self.len_bytes()).map_err(|error| self.failed(operation, error))
+        sys::set_sparse(self.as_file(), sparse, self.len_bytes()).map_err(|error| self.failed(operation, error))?;
+        // On Windows only a file marked sparse can be punched: what was found before the mark holds no longer.
+        self.lacks.punch.store(false, Relaxed);
+        Ok(())
     }
 
     /// Whether the file is marked as sparse. On Linux, which has no mark: whether it has a hole.
@@ -127,5 +130,23 @@ impl SparseFile {
             }
             Err(error) => Err(self.failed(operation, error).at_offset(range.start())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Allocation;
+
+    #[test]
+    fn a_file_marked_sparse_is_asked_again_to_give_space_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = SparseFile::create(&dir.path().join("image"), 1 << 20, Allocation::Sparse).unwrap();
+        let whole = ByteRange::whole(1 << 20).unwrap();
+        // As Windows answers for a file that is not marked.
+        file.lacks.punch.store(true, Relaxed);
+        assert_eq!(file.punch(whole).unwrap_err().kind(), ErrorKind::Unsupported);
+        file.set_sparse(true).unwrap();
+        file.punch(whole).unwrap();
     }
 }
