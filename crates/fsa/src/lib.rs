@@ -91,7 +91,7 @@
 //! | FAT32, exFAT | 2.1.5 notes | every control refused but zero on deallocation of FAT32; a valid data length as in NTFS | notes 102 to 152 | medium |
 //!
 //! Not here: oplocks, positions, hard links, rename, reparse points, extended attributes, object ids, descriptors; Cluster
-//! Shared Volumes (their directories answer `NOT_IMPLEMENTED`); what Windows before 7 did when the sparse mark was
+//! Shared Volumes (their directories answer `NOT_IMPLEMENTED`); what Windows up to 7 did when the sparse mark was
 //! cleared; the flags of `FILE_ZERO_DATA_INFORMATION_EX`.
 #![no_std]
 #![forbid(unsafe_code)]

@@ -49,6 +49,19 @@ fn fsa_1_5_same_state_is_success_without_a_record() {
 }
 
 #[test]
+fn fsa_1_5_a_named_stream_does_not_mark_its_file() {
+    let mut w = World::new();
+    let id = w.file("\\f");
+    let stream = w.file("\\f:s");
+    assert_eq!(w.compress(stream, 2), Status::SUCCESS);
+    assert_eq!((w.compression(stream), w.compression(id)), (2, 0));
+    assert!(!w.attributes(id).contains(Attributes::COMPRESSED));
+    assert_eq!(w.compress(id, 2), Status::SUCCESS);
+    assert_eq!(w.compress(stream, 0), Status::SUCCESS);
+    assert!(w.attributes(id).contains(Attributes::COMPRESSED));
+}
+
+#[test]
 fn fsa_1_5_get_compression_needs_two_bytes() {
     let mut w = World::new();
     let id = w.file("\\f");

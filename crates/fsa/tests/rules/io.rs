@@ -38,6 +38,22 @@ fn fsa_1_6_end_of_file_records() {
 }
 
 #[test]
+fn fsa_1_6_end_of_file_of_the_same_size_moves_the_time_and_of_a_deleted_stream_nothing() {
+    let mut w = World::new();
+    let id = w.file("\\f:s");
+    w.put(id, 0, 100);
+    let before = w.basic_information(id).unwrap();
+    w.end(id, 100);
+    let same = w.basic_information(id).unwrap();
+    assert!(same.modified > before.modified && same.changed > before.changed);
+    w.set_disposition(id, true).unwrap();
+    w.take_usn_records();
+    assert_eq!((w.set_end_of_file(id, 5), w.set_end_of_file(id, 5000)), (Ok(()), Ok(())));
+    assert_eq!((w.set_allocation(id, 0), w.size(id), w.reasons()), (Ok(()), 100, vec![]));
+    assert_eq!(w.basic_information(id).unwrap(), same);
+}
+
+#[test]
 fn fsa_1_6_growth_allocates_an_ordinary_stream_and_leaves_a_hole_in_a_sparse_one() {
     let mut w = World::new();
     let id = w.file("\\f");
@@ -82,6 +98,10 @@ fn fsa_1_6_allocation() {
     w.set_allocation(id, 4096).unwrap();
     assert_eq!((w.allocated(id), w.size(id), w.valid(id)), (4096, 4096, 4096));
     assert_eq!(w.reasons(), [usn_reason::DATA_TRUNCATION]);
+    let before = w.basic_information(id).unwrap();
+    w.set_allocation(id, 4096).unwrap();
+    let same = w.basic_information(id).unwrap();
+    assert!(same.changed > before.changed && same.modified == before.modified, "the same: the change time moves");
     assert_eq!(w.set_allocation(id, 2 * GIB as i64), Err(Status::DISK_FULL));
     let id = w.sparse("\\s");
     w.set_allocation(id, MIB as i64).unwrap();
@@ -270,6 +290,8 @@ fn fsa_1_6_read_refuses_and_ends() {
     assert_eq!(w.read(id, -1, &mut [0]), Err(Status::INVALID_PARAMETER));
     assert_eq!(w.read(id, 99, &mut []), Ok(0));
     assert_eq!(w.bytes(id, 5, 100).len(), 5);
+    let runner = w.with_access("\\f", Access::EXECUTE);
+    assert_eq!(w.read(runner, 0, &mut [0]), Ok(1));
     let writer = w.with_access("\\f", Access::WRITE_DATA);
     assert_eq!(w.read(writer, 0, &mut [0]), Err(Status::ACCESS_DENIED));
     let directory = w.directory("\\d");

@@ -120,6 +120,8 @@ fn fsa_1_3_what_is_not_sparse_answers_with_the_request_clipped_to_the_end() {
     assert_eq!(w.qar(id, 5000, 1), []);
     w.compress(id, 2);
     assert_eq!(w.qar(id, 0, 9999), [(0, 5000)], "compressed and not sparse: as the text says");
+    w.end(id, MIB);
+    assert_eq!((w.qar(id, 0, MIB), w.allocated(id)), (vec![(0, MIB)], CU), "its holes are not told");
 }
 
 /// Flags, total, count and the regions of the answer.

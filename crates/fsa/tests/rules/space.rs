@@ -237,6 +237,35 @@ fn compression_that_ends_over_a_failing_store_has_ended() {
 }
 
 #[test]
+fn fsa_1_2_zeroing_an_ordinary_stream_beyond_its_valid_data_touches_no_cluster() {
+    let store = Failing { inner: MemoryStore::new(4096), left: u32::MAX };
+    let mut w = World(Volume::with_store(Options::default(), store).unwrap());
+    let id = w.file("\\f");
+    w.end(id, 8 * MIB);
+    w.put(id, 0, CU);
+    w.store_mut().left = 0;
+    assert_eq!(w.zero(id, CU, 8 * MIB), Status::SUCCESS);
+    assert_eq!(w.zero(id, CU - 1, 8 * MIB), Status::IO_DEVICE_ERROR);
+}
+
+#[test]
+fn fsa_1_5_clusters_are_zeroed_as_they_are_freed_once_that_was_asked_for() {
+    let store = Failing { inner: MemoryStore::new(4096), left: u32::MAX };
+    let mut w = World(Volume::with_store(Options::default(), store).unwrap());
+    let id = w.sparse("\\f");
+    w.put(id, 0, 2 * CU);
+    // One call to free; with the flag, one to zero before it.
+    for calls in [1, 2] {
+        w.store_mut().left = 10;
+        assert_eq!(w.zero(id, 0, CU), Status::SUCCESS);
+        assert_eq!(w.store().left, 10 - calls);
+        w.store_mut().left = u32::MAX;
+        w.put(id, 0, CU);
+        assert_eq!(w.control(id, codes::SET_ZERO_ON_DEALLOCATION, &[], &mut []), (Status::SUCCESS, 0));
+    }
+}
+
+#[test]
 fn volumes_that_cannot_be() {
     for options in [
         Options { cluster_bytes: 256, ..Options::default() },

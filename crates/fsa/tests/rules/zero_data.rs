@@ -1,6 +1,6 @@
 //! Facts 1.2: FSCTL_SET_ZERO_DATA.
 
-use fsa::{Access, CreateOptions, Disposition, OperationKind, Status, codes, usn_reason};
+use fsa::{Access, Action, Attributes, CreateOptions, Disposition, OperationKind, Status, codes, notify, usn_reason};
 
 use crate::world::{GIB, KIB, MIB, World, pair};
 
@@ -117,6 +117,34 @@ fn fsa_1_2_an_ordinary_stream_is_written_only_before_its_valid_data_length() {
     assert!(w.store().resident_bytes() <= resident);
     assert_eq!(w.valid(id), 256 * KIB, "the step of 256 KiB in which it ended");
     assert!(w.reads_zero(id, 0, 8 * MIB));
+}
+
+#[test]
+fn fsa_1_2_an_ordinary_stream_posts_for_each_gib() {
+    let mut w = World::clusters(4096, 1 << 20);
+    let id = w.file("\\f");
+    w.put(id, 3 * GIB - 1, 1);
+    w.take_usn_records();
+    assert_eq!(w.zero(id, 0, 3 * GIB), Status::SUCCESS);
+    assert_eq!(w.reasons(), [usn_reason::DATA_OVERWRITE; 3]);
+    assert!(w.reads_zero(id, 3 * GIB - 1, 1));
+}
+
+#[test]
+fn fsa_1_2_it_counts_as_a_modification() {
+    let mut w = World::new();
+    let id = written(&mut w, 1);
+    w.set_attributes(id, Attributes::NONE).unwrap();
+    w.close(id).unwrap();
+    let id = w.file("\\f");
+    let before = w.basic_information(id).unwrap();
+    w.take_notifications();
+    assert_eq!(w.zero(id, 0, CU), Status::SUCCESS);
+    let after = w.basic_information(id).unwrap();
+    assert!(after.modified > before.modified && after.changed > before.changed);
+    assert!(after.attributes.contains(Attributes::ARCHIVE) && !before.attributes.contains(Attributes::ARCHIVE));
+    w.close(id).unwrap();
+    assert_eq!(w.notified(), [(Action::Modified, notify::LAST_WRITE)]);
 }
 
 #[test]
