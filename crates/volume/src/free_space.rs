@@ -22,7 +22,8 @@ pub struct FreeSpace {
 ///
 /// Everything is checked before the first range is given: that the disk is partitioned in one way only, that the volume
 /// was unmounted cleanly, and that it agrees with itself (see [`Fat::check`]). The FAT is then read again while the
-/// ranges are taken: the caller keeps the disk from changing.
+/// ranges are taken: the caller keeps the disk from changing. The check cannot be interrupted, and of a full, hostile
+/// FAT32 it takes minutes.
 ///
 /// # Errors
 /// [`ErrorKind::Refused`] with the reason why the volume is better left alone, [`ErrorKind::Unsupported`] for file
@@ -31,7 +32,7 @@ pub fn free_space(disk: &Disk, volume: &Volume) -> Result<FreeSpace> {
     if !matches!(volume.file_system, FileSystem::Fat12 | FileSystem::Fat16 | FileSystem::Fat32) {
         return Err(Error::new(ErrorKind::Unsupported, OPERATION)
             .at_offset(volume.range.start())
-            .because(format!("the free space of {} is not read yet", volume.file_system.name())));
+            .because(format!("the free space of {} is not read yet", volume.file_system)));
     }
     let survey = survey(disk, Figures::LeftOut).map_err(|error| refuse_corrupt(volume, "the disk", error))?;
     if let Some(doubt) = survey.doubts.into_iter().next() {

@@ -35,7 +35,7 @@ pub(crate) fn survey(disk: &Disk, figures: Figures) -> Result<Survey> {
     match find_table(disk, whole.as_ref(), &mut survey)? {
         Some(found) => {
             if let Some(whole) = whole {
-                let name = whole.file_system.name();
+                let name = whole.file_system;
                 survey
                     .contents
                     .warnings
@@ -61,9 +61,9 @@ impl Survey {
         let Recognised { file_system, label, free_bytes, leftover, .. } = recognised;
         if let Some(other) = leftover {
             let place = partition.map_or("the disk".to_owned(), |number| format!("partition {number}"));
-            let (name, other) = (file_system.name(), other.name());
-            self.doubts
-                .push(format!("{place} holds {name}, and the signature of {other} too; one of them is left over"));
+            self.doubts.push(format!(
+                "{place} holds {file_system}, and the signature of {other} too; one of them is left over"
+            ));
         }
         self.contents.volumes.push(Volume { range, partition, file_system, label, free_bytes });
     }

@@ -19,6 +19,8 @@
 //! free: bad clusters, reserved sectors, and the bytes past the last cluster.
 #![forbid(unsafe_code)]
 
+use std::fmt;
+
 use block_device::ByteRange;
 
 mod disk_cursor;
@@ -115,7 +117,8 @@ pub enum FileSystem {
 }
 
 impl FileSystem {
-    /// The name as it stands in JSON and on the command line: `fat32`, `ext4`, `bitlocker`.
+    /// The name as it stands in JSON and on the command line: `fat32`, `ext4`, `bitlocker`. [`Display`](fmt::Display)
+    /// gives the one for people.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -135,5 +138,28 @@ impl FileSystem {
             Self::Iso9660 => "iso9660",
             Self::BitLocker => "bitlocker",
         }
+    }
+}
+
+/// The name as people write it: `FAT32`, `ext4`, `BitLocker`.
+impl fmt::Display for FileSystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Fat12 => "FAT12",
+            Self::Fat16 => "FAT16",
+            Self::Fat32 => "FAT32",
+            Self::ExFat => "exFAT",
+            Self::Ntfs => "NTFS",
+            Self::Ext2 => "ext2",
+            Self::Ext3 => "ext3",
+            Self::Ext4 => "ext4",
+            Self::Xfs => "XFS",
+            Self::Btrfs => "Btrfs",
+            Self::Luks => "LUKS",
+            Self::Swap => "swap",
+            Self::Lvm2 => "LVM2",
+            Self::Iso9660 => "ISO 9660",
+            Self::BitLocker => "BitLocker",
+        })
     }
 }

@@ -12,6 +12,8 @@ use crate::fat::clear;
 use crate::{DiskCursor, TableKind};
 
 const MIB: u64 = 1 << 20;
+/// What fails, in the words of an error.
+const OPERATION: &str = "partition";
 
 /// What a partition is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,7 +55,11 @@ impl PartitionType {
 ///
 /// # Crash safety
 /// The first sector is emptied first, and written last, each with a flush between it and the rest. Whatever interrupts
-/// it, the disk has the new table, or none.
+/// it, the disk has the new table, or none; before the first flush it may still have the old one.
+///
+/// "None" is what a reader sees that does not count a GPT without its protective MBR, as UEFI 2.10 (5.2.3) wants it and
+/// [`inspect`](crate::inspect()) does. Between the two flushes a valid GPT header, the old one or the new, may stand
+/// without the MBR, and a reader that looks for no MBR (`gdisk`, Linux with `gpt` on its command line) will find it.
 ///
 /// # Errors
 /// Before anything has happened: [`ErrorKind::InvalidInput`] for a disk too small to hold a partition of 1 MiB;
@@ -62,7 +68,7 @@ impl PartitionType {
 pub fn write_table(disk: &Disk, kind: TableKind, partition_type: PartitionType) -> Result<ByteRange> {
     let block = disk.geometry().logical_block.bytes();
     let blocks = disk.len_bytes() / block;
-    let refuse = |kind, why: String| Error::new(kind, "partition").because(why);
+    let refuse = |kind, why: String| Error::new(kind, OPERATION).because(why);
     let block_size = match block {
         512 => LogicalBlockSize::Lb512,
         4096 => LogicalBlockSize::Lb4096,
@@ -131,7 +137,8 @@ fn write_gpt(
 
 /// The disk's own error comes back as it was (law 8).
 fn from_gpt(error: gpt::GptError) -> Error {
-    let other = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Io, "write the GPT").because(error.to_string());
+    let other =
+        |error: &dyn std::fmt::Display| Error::new(ErrorKind::Io, OPERATION).because(format!("the GPT: {error}"));
     match error {
         gpt::GptError::Io(error) | gpt::GptError::Header(gpt::header::HeaderError::Io(error)) => {
             error.downcast::<Error>().unwrap_or_else(|error| other(&error))
@@ -143,8 +150,8 @@ fn from_gpt(error: gpt::GptError) -> Error {
 fn random_signature() -> Result<[u8; 4]> {
     let mut signature = [0; 4];
     getrandom::fill(&mut signature).map_err(|error| {
-        Error::new(ErrorKind::Io, "choose a disk signature")
-            .because(format!("the system gives no random numbers: {error}"))
+        Error::new(ErrorKind::Io, OPERATION)
+            .because(format!("the system gives no random number to be the disk signature: {error}"))
     })?;
     Ok(signature)
 }

@@ -75,6 +75,28 @@ fn files_come_with_their_clusters_in_order() {
 }
 
 #[test]
+fn a_chain_between_far_parts_of_a_large_fat_is_followed() {
+    // The entries of two clusters this far apart take turns in one place of the cache: 4096 pages of 1024 entries.
+    const FAR: u32 = 4096 * 1024;
+    let made = HandMade::new(FatType::Fat32, 2 * FAR + 200);
+    let clusters = [100, 100 + FAR, 101, 101 + 2 * FAR, 102 + FAR, 102, 103 + 2 * FAR];
+    made.file(In::Root, 0, b"JUMPS      ", &clusters);
+    let checked = check(&made).unwrap();
+    assert_eq!((checked.files, checked.used_clusters, checked.lost_clusters), (1, 8, 0));
+    files(&made.disk, &mut |file| {
+        let begins = |cluster| made.layout.clusters_range(cluster, 1).unwrap();
+        if !file.is_directory {
+            assert_eq!(file.runs, clusters.map(begins));
+        }
+        Ok(())
+    })
+    .unwrap();
+    // One link less, and the size says so.
+    made.set_entry(102 + FAR, made.end_mark());
+    refused(&made, ErrorKind::Corrupt, "its chain holds");
+}
+
+#[test]
 fn a_volume_not_unmounted_cleanly_is_refused() {
     each(|mut made| {
         made.boot.state = 1;

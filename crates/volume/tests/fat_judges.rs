@@ -1,11 +1,13 @@
 //! Volumes made and filled by dosfstools and mtools, who also say what is free.
 
+mod disks;
 mod judge;
 
 use std::path::Path;
 
-use block_device::{Disk, Error};
-use judge::{load, run, run_unjudged};
+use block_device::Error;
+use disks::{load, read};
+use judge::{content, judge};
 use volume::fat::{Fat, files};
 
 /// One way to call mkfs.vfat, and how large the image is.
@@ -36,13 +38,14 @@ fn agree(image: &Path) {
     let checked = Fat::open(&disk).unwrap().check().unwrap();
 
     // fsck counts clusters, and the root of FAT32 among them.
-    let Some(said) = run("fsck.vfat", &["-n", "-v", name], "") else { return };
+    let Some(said) = content("fsck.vfat", &["-n", "-v", name]) else { return };
     let total = Fat::open(&disk).unwrap().layout().clusters;
     let line = format!("{}/{total} clusters", checked.used_clusters);
     assert!(said.contains(&line), "{line}: {said}");
 
     // mtools counts bytes; it calls an empty root an error.
-    let Some((listing, _)) = run_unjudged("mdir", &["-i", name, "::"], "") else { return };
+    let Some(listed) = judge("mdir", &["-i", name, "::"]) else { return };
+    let listing = String::from_utf8_lossy(&listed.stdout);
     let free_line = listing.lines().rev().find(|line| line.ends_with("bytes free"));
     assert!(free_line.is_some() || checked.files == 0, "{listing}");
     let digits = free_line.map(|line| line.chars().filter(char::is_ascii_digit).collect::<String>());
@@ -57,19 +60,13 @@ fn agree(image: &Path) {
         if file.is_directory {
             return Ok(());
         }
-        let mut content: Vec<u8> = file.runs.iter().flat_map(|run| read(&disk, run.start(), run.len())).collect();
-        content.truncate(file.size_bytes as usize);
-        let expected = run("mtype", &["-i", name, &format!("::{}", file.path)], "").unwrap();
-        assert_eq!(String::from_utf8_lossy(&content), expected, "{}", file.path);
+        let mut bytes: Vec<u8> = file.runs.iter().flat_map(|run| read(&disk, run.start(), run.len())).collect();
+        bytes.truncate(file.size_bytes as usize);
+        let expected = content("mtype", &["-i", name, &format!("::{}", file.path)]).unwrap();
+        assert_eq!(String::from_utf8_lossy(&bytes), expected, "{}", file.path);
         Ok(())
     })
     .unwrap();
-}
-
-fn read(disk: &Disk, offset: u64, len: u64) -> Vec<u8> {
-    let mut bytes = vec![0; len as usize];
-    disk.read(offset, &mut bytes).unwrap();
-    bytes
 }
 
 #[test]
@@ -80,27 +77,27 @@ fn free_clusters_agree_with_fsck_and_mtools_while_files_come_and_go() {
         let image = directory.path().join(format!("{number}.img"));
         let name = image.to_str().unwrap();
         std::fs::File::create(&image).unwrap().set_len(recipe.mib << 20).unwrap();
-        if run("mkfs.vfat", &[recipe.arguments, &[name]].concat(), "").is_none() {
+        if content("mkfs.vfat", &[recipe.arguments, &[name]].concat()).is_none() {
             return;
         }
         eprintln!("{:?}", recipe.arguments);
         agree(&image);
         let put = |path: &str, len: usize| {
             std::fs::write(&source, "0123456789abcdef".repeat(len.div_ceil(16)).split_at(len).0).unwrap();
-            run("mcopy", &["-i", name, source.to_str().unwrap(), &format!("::{path}")], "")
+            content("mcopy", &["-i", name, source.to_str().unwrap(), &format!("::{path}")])
         };
         if put("first.txt", 1).is_none() {
             return;
         }
         put("gone.bin", 70_000);
         put("A rather long name, with a dot. And an end.jpeg", 40_000);
-        run("mmd", &["-i", name, "::photos", "::photos/holiday in spring"], "");
+        content("mmd", &["-i", name, "::photos", "::photos/holiday in spring"]);
         // More entries than one cluster of the directory holds.
         for index in 0..40 {
             put(&format!("photos/holiday in spring/picture number {index}.jpg"), 100 * index);
         }
         agree(&image);
-        run("mdel", &["-i", name, "::gone.bin", "::photos/holiday in spring/picture number 7.jpg"], "");
+        content("mdel", &["-i", name, "::gone.bin", "::photos/holiday in spring/picture number 7.jpg"]);
         // Goes where the others were, in pieces.
         put("pieces.bin", 200_000);
         agree(&image);
@@ -123,12 +120,12 @@ fn the_label_is_what_mtools_says() {
     let image = directory.path().join("label.img");
     let name = image.to_str().unwrap();
     std::fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
-    if run("mkfs.vfat", &["-n", "FIRST", name], "").is_none() {
+    if content("mkfs.vfat", &["-n", "FIRST", name]).is_none() {
         return;
     }
     let label = || volume::inspect(&load(&image)).unwrap().volumes[0].label.clone();
     assert_eq!(label().as_deref(), Some("FIRST"));
-    if run("mlabel", &["-i", name, "::Second one"], "").is_some() {
+    if content("mlabel", &["-i", name, "::Second one"]).is_some() {
         assert_eq!(label().as_deref(), Some("SECOND ONE"));
     }
 }

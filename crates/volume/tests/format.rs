@@ -1,15 +1,13 @@
 //! What a formatted volume promises: its layout at any size, its bytes, and that it is whole or not there.
 
-mod poured;
-
-use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
+mod disks;
+mod power_cut;
 
 use block_device::{
-    BlockDevice, ByteRange, Disk, Durability, ErrorKind, Extent, Fault, Faulty, Geometry, LogicalBlock, MemoryDisk,
-    Operation, Result, Schedule, ZeroEffect, ZeroMode,
+    ByteRange, Disk, Durability, ErrorKind, Fault, Faulty, LogicalBlock, MemoryDisk, Operation, Result, Schedule,
 };
-use poured::{GIB, KIB, MIB, TIB, data, memory, memory_4096, read};
+use disks::{GIB, KIB, MIB, TIB, data, memory, memory_4096, read};
+use power_cut::record;
 use proptest::prelude::*;
 use volume::fat::{BootSector, Fat, FatKind, FatType, FormatOptions, FsInfo, Layout, format, layout_for};
 use volume::inspect;
@@ -268,69 +266,6 @@ fn an_old_disk_becomes_as_new_where_it_matters_and_keeps_the_rest() {
     assert!(head <= 32 * KIB, "{head} bytes allocated");
 }
 
-/// Notes every change on its way down.
-struct Recorder {
-    disk: Disk,
-    log: Arc<Mutex<Vec<Change>>>,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Write(u64, Vec<u8>),
-    Zero(ByteRange),
-    Flush,
-}
-
-impl Change {
-    fn apply(&self, disk: &Disk) {
-        match self {
-            Self::Write(offset, bytes) => disk.write(*offset, bytes, Durability::Cached).unwrap(),
-            Self::Zero(range) => {
-                let mode = ZeroMode { may_unmap: true, fast_only: false };
-                disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached).unwrap();
-            }
-            Self::Flush => {}
-        }
-    }
-}
-
-impl BlockDevice for Recorder {
-    fn geometry(&self) -> Geometry {
-        self.disk.geometry()
-    }
-
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.disk.read(offset, buffer)
-    }
-
-    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
-        self.log.lock().unwrap().push(Change::Write(offset, data.to_vec()));
-        self.disk.write(offset, data, durability)
-    }
-
-    fn flush(&self) -> Result<()> {
-        self.log.lock().unwrap().push(Change::Flush);
-        self.disk.flush()
-    }
-
-    fn discard(&self, range: ByteRange) -> Result<()> {
-        self.disk.discard(range.start(), range.len())
-    }
-
-    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
-        self.log.lock().unwrap().push(Change::Zero(range));
-        self.disk.write_zeroes(range.start(), range.len(), mode, durability)
-    }
-
-    fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {
-        self.disk.extents(range.start(), range.len(), visit)
-    }
-
-    fn allocated_bytes(&self) -> Result<u64> {
-        self.disk.allocated_bytes()
-    }
-}
-
 /// A disk that was formatted before and used: some of its FATs and directory are not zero.
 fn used_disk() -> Disk {
     let disk = memory(40 * MIB);
@@ -343,38 +278,25 @@ fn used_disk() -> Disk {
 
 #[test]
 fn law2_a_power_cut_at_any_moment_leaves_the_new_volume_whole_or_none() {
-    let log = Arc::default();
     let recorded = used_disk();
-    let recorder = Disk::new(Recorder { disk: recorded.clone(), log: Arc::clone(&log) }).unwrap();
-    let label = Some("NEW".to_owned());
-    let formatted = format(&recorder, &FormatOptions { serial: Some(2), label, ..FormatOptions::default() }).unwrap();
-    let metadata = formatted.layout.data_start + formatted.layout.cluster_bytes;
-    let log: Vec<Change> = std::mem::take(&mut log.lock().unwrap());
-    let phases: Vec<&[Change]> = log.split_inclusive(|change| matches!(change, Change::Flush)).collect();
-    assert_eq!(phases.len(), 3, "old boot sector, all else, new boot sector");
+    let options = FormatOptions { serial: Some(2), label: Some("NEW".to_owned()), ..FormatOptions::default() };
+    let phases = record(&recorded, |disk| drop(format(disk, &options).unwrap()));
+    assert_eq!(phases.count(), 3, "old boot sector, all else, new boot sector");
+    let layout = boot_sector(&recorded, 0).unwrap().layout().unwrap();
+    let metadata = layout.data_start + layout.cluster_bytes;
     let whole = read(&recorded, 0, metadata);
-    // Between two flushes the changes reach the disk in any order, so that a power cut leaves any set of them.
     let (mut old, mut none, mut new) = (0, 0, 0);
-    for (number, phase) in phases.iter().enumerate() {
-        let changes = phase.len() - 1;
-        assert!(changes <= 12, "{changes} changes between two flushes");
-        for subset in 0..1u32 << changes {
-            let disk = used_disk();
-            phases[..number].iter().copied().flatten().for_each(|change| change.apply(&disk));
-            (0..changes).filter(|bit| subset >> bit & 1 == 1).for_each(|bit| phase[bit].apply(&disk));
-            match boot_sector(&disk, 0).map(|boot| boot.serial) {
-                Ok(1) => {
-                    assert_eq!(number, 0);
-                    old += 1;
-                }
-                Ok(_) => {
-                    assert!(read(&disk, 0, metadata) == whole, "phase {number}, changes {subset:b}");
-                    new += 1;
-                }
-                Err(_) => none += 1,
-            }
+    phases.each_power_cut(used_disk, |phase, disk| match boot_sector(disk, 0).map(|boot| boot.serial) {
+        Ok(1) => {
+            assert_eq!(phase, 0);
+            old += 1;
         }
-    }
+        Ok(_) => {
+            assert!(read(disk, 0, metadata) == whole, "phase {phase}");
+            new += 1;
+        }
+        Err(_) => none += 1,
+    });
     assert!(old == 1 && new == 1 && none > 100, "{old} old, {none} none, {new} new");
 }
 

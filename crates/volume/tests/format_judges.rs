@@ -1,12 +1,14 @@
 //! Formatted volumes before the tools that everyone else uses.
 
-mod poured;
+mod disks;
+mod judge;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use block_device::{Disk, Durability, Window};
-use poured::{GIB, KIB, MIB, TIB, content, judge, memory, memory_4096, pour};
+use disks::{GIB, KIB, MIB, TIB, memory, memory_4096, pour};
+use judge::{content, judge};
 use tempfile::TempDir;
 use volume::fat::{FatKind, FatType, FormatOptions, Formatted, format};
 

@@ -1,9 +1,13 @@
 //! Partition tables as written, before the tools that everyone else uses.
 
-mod poured;
+mod disks;
+mod judge;
+mod power_cut;
 
 use block_device::{Disk, Durability, ErrorKind, Fault, Faulty, Operation, Schedule};
-use poured::{GIB, MIB, TIB, content, memory, memory_4096, pour, read};
+use disks::{GIB, MIB, TIB, data, memory, memory_4096, pour, read};
+use judge::content;
+use power_cut::record;
 use volume::{PartitionType, TableKind, inspect, write_table};
 
 /// The 16 bytes of the first entry of the MBR.
@@ -38,7 +42,7 @@ fn sfdisk_and_sgdisk_find_no_fault() {
             }
             let disk = memory(size);
             let range = write_table(&disk, kind, PartitionType::Fat32).unwrap();
-            assert!(range.start() == MIB && range.end() % MIB == 0, "{range:?}");
+            assert!(range.start() == MIB && range.end().is_multiple_of(MIB), "{range:?}");
             pour(&disk, &image);
             let verdict = content("sfdisk", &["--verify", path]);
             if let Some(out) = verdict {
@@ -119,19 +123,105 @@ fn law10_what_a_table_cannot_describe_is_refused_before_anything_happens() {
     }
 }
 
-#[test]
-fn law8_the_disks_own_error_comes_through_and_no_half_table_is_left() {
-    for (kind, least) in [(TableKind::Mbr, 1), (TableKind::Gpt, 7)] {
-        let failed = (1..).take_while(|&nth| {
-            let disk = memory(10 * MIB);
-            write_table(&disk, TableKind::Mbr, PartitionType::Linux).unwrap();
-            let schedule = Schedule::default().then(Operation::Write, nth, Fault::Fail(ErrorKind::NoSpace));
-            let faulty = Disk::new(Faulty::new(disk.clone(), schedule)).unwrap();
-            let Err(error) = write_table(&faulty, kind, PartitionType::Fat32) else { return false };
-            assert_eq!(error.kind(), ErrorKind::NoSpace, "{kind:?} {nth}: {error}");
-            assert!(read(&disk, 0, 512).iter().all(|&byte| byte == 0), "{kind:?} {nth}");
-            true
-        });
-        assert!(failed.count() >= least, "every write of a {kind:?} was made to fail");
+/// What may be on a disk that a table is written to.
+fn earlier_uses() -> [(&'static str, Option<TableKind>); 3] {
+    [("empty", None), ("MBR", Some(TableKind::Mbr)), ("GPT", Some(TableKind::Gpt))]
+}
+
+/// A disk with this table, of a Linux partition.
+fn used(table: Option<TableKind>) -> Disk {
+    let disk = memory(4 * MIB);
+    if let Some(kind) = table {
+        write_table(&disk, kind, PartitionType::Linux).unwrap();
     }
+    disk
+}
+
+fn copy(disk: &Disk) -> Disk {
+    let copy = memory(disk.len_bytes());
+    for run in data(disk) {
+        copy.write(run.start(), &read(disk, run.start(), run.len()), Durability::Cached).unwrap();
+    }
+    copy
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    None,
+    Old,
+    New,
+}
+
+/// What a reader sees who wants the protective MBR.
+fn state(disk: &Disk) -> State {
+    let Some(table) = inspect(disk).unwrap().table else { return State::None };
+    let [partition] = &table.partitions[..] else { panic!("{table:?}") };
+    if partition.type_name == "Linux" { State::Old } else { State::New }
+}
+
+#[test]
+fn law2_a_power_cut_at_any_moment_leaves_the_new_table_whole_the_old_one_or_none() {
+    for (name, earlier) in earlier_uses() {
+        for kind in [TableKind::Mbr, TableKind::Gpt] {
+            // Copied, because the GUIDs are random: every disk is the same, before and after.
+            let before = used(earlier);
+            let recorded = copy(&before);
+            let phases = record(&recorded, |disk| {
+                write_table(disk, kind, PartitionType::Fat32).unwrap();
+            });
+            let whole = read(&recorded, 0, recorded.len_bytes());
+            assert_eq!(inspect(&recorded).unwrap().table.unwrap().kind, kind);
+            let last = phases.count() - 1;
+            let (mut old, mut none, mut new) = (0, 0, 0);
+            phases.each_power_cut(
+                || copy(&before),
+                |phase, disk| match state(disk) {
+                    State::Old => {
+                        assert!(phase == 0 && earlier.is_some());
+                        old += 1;
+                    }
+                    State::New => {
+                        assert!(phase == last && read(disk, 0, disk.len_bytes()) == whole, "{name} {kind:?}");
+                        new += 1;
+                    }
+                    State::None => none += 1,
+                },
+            );
+            eprintln!("{name} to {kind:?}: {} phases, {old} old, {none} none, {new} new", phases.count());
+            assert_eq!((old, new), (u32::from(earlier.is_some()), 1), "{name} {kind:?}: {none} none");
+            assert!(none > 0);
+        }
+    }
+}
+
+#[test]
+fn law8_whatever_fails_is_reported_as_it_is_and_leaves_no_half_table() {
+    let mut faults = 0;
+    for (name, earlier) in earlier_uses() {
+        for kind in [TableKind::Mbr, TableKind::Gpt] {
+            for operation in [Operation::Write, Operation::WriteZeroes, Operation::Flush, Operation::Read] {
+                for (fault, error_kind) in
+                    [(Fault::Fail(ErrorKind::NoSpace), ErrorKind::NoSpace), (Fault::Tear, ErrorKind::Io)]
+                {
+                    for nth in 1.. {
+                        let disk = used(earlier);
+                        let schedule = Schedule::default().then(operation, nth, fault);
+                        let faulty = Disk::new(Faulty::new(disk.clone(), schedule)).unwrap();
+                        let Err(error) = write_table(&faulty, kind, PartitionType::Fat32) else { break };
+                        let what = format!("{name} to {kind:?}, {operation:?} {nth}: {error}");
+                        assert_eq!(error.kind(), error_kind, "{what}");
+                        match state(&disk) {
+                            // Nothing had been done.
+                            State::Old => assert!(operation == Operation::WriteZeroes && nth == 1, "{what}"),
+                            // The last flush failed: all is written, and nobody was told that it will stay.
+                            State::New => assert!(operation == Operation::Flush && nth > 1, "{what}"),
+                            State::None => {}
+                        }
+                        faults += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(faults > 100, "{faults}");
 }

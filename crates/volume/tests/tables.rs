@@ -1,13 +1,15 @@
 //! Partition tables: sgdisk and sfdisk as judges, and the ways a table can be wrong.
 
+mod disks;
 mod handmade;
 mod judge;
 
 use std::path::{Path, PathBuf};
 
 use block_device::{BlockDevice, Disk, Durability, ErrorKind, MemoryDisk};
+use disks::{load, memory_4096, with_blocks_of_4096};
 use handmade::HandMade;
-use judge::{Blocks4096, load, run};
+use judge::{content, content_with};
 use volume::{Contents, FileSystem, Partition, TableKind, inspect};
 
 const BLOCK: u64 = 512;
@@ -26,7 +28,7 @@ fn blocks(partition: &Partition) -> (u32, u64, u64) {
 fn a_gpt_of_sgdisk_is_read_and_its_backup_too() {
     let directory = tempfile::tempdir().unwrap();
     let path = image(directory.path(), 64);
-    let made = run(
+    let made = content(
         "sgdisk",
         &[
             "-n",
@@ -41,7 +43,6 @@ fn a_gpt_of_sgdisk_is_read_and_its_backup_too() {
             "5:0700",
             path.to_str().unwrap(),
         ],
-        "",
     );
     if made.is_none() {
         return;
@@ -109,10 +110,10 @@ fn logical_partitions_of_sfdisk_are_read() {
         script.push_str(",4096,83\n");
     }
 
-    if run("sfdisk", &["--quiet", path.to_str().unwrap()], &script).is_none() {
+    if content_with("sfdisk", &["--quiet", path.to_str().unwrap()], &script).is_none() {
         return;
     }
-    let listed = run("sfdisk", &["-d", path.to_str().unwrap()], "").unwrap();
+    let listed = content("sfdisk", &["-d", path.to_str().unwrap()]).unwrap();
     let field =
         |line: &str, name: &str| -> Option<u64> { line.split(name).nth(1)?.split(',').next()?.trim().parse().ok() };
     let expected: Vec<(u64, u64)> =
@@ -218,7 +219,7 @@ fn thousands_of_logical_partitions_are_an_error_soon() {
 
 #[test]
 fn tables_on_blocks_of_4096_are_read_in_those_blocks() {
-    let disk = Disk::new(Blocks4096(disk(64))).unwrap();
+    let disk = memory_4096(64 << 20);
     record(&disk, 0, &[(5, 10, 1000), (0x83, 2000, 100)]);
     record(&disk, 10, &[(0x83, 1, 5)]);
     let partitions = inspect(&disk).unwrap().table.unwrap().partitions;
@@ -228,6 +229,20 @@ fn tables_on_blocks_of_4096_are_read_in_those_blocks() {
     let found = inspect(&disk).unwrap();
     assert_eq!(found.table.unwrap().partitions[0].range, range);
     assert_eq!(found.warnings, [""; 0]);
+}
+
+#[test]
+fn a_gpt_for_blocks_of_another_size_is_named_as_such() {
+    let small = disk(64);
+    volume::write_table(&small, TableKind::Gpt, volume::PartitionType::Fat32).unwrap();
+    corrupt(&with_blocks_of_4096(small.clone()), "laid out for blocks of 512 bytes, and its blocks have 4096");
+    let large = disk(64);
+    volume::write_table(&with_blocks_of_4096(large.clone()), TableKind::Gpt, volume::PartitionType::Fat32).unwrap();
+    corrupt(&large, "laid out for blocks of 4096 bytes, and its blocks have 512");
+    // What is only damaged is called damaged.
+    small.write(512, &[0; 512], Durability::Cached).unwrap();
+    small.write(small.len_bytes() - 512, &[0; 512], Durability::Cached).unwrap();
+    corrupt(&small, "both copies");
 }
 
 #[test]
@@ -258,7 +273,7 @@ fn a_fat_beside_the_signature_of_another_file_system_is_not_given_away() {
     made.put(1536 + 24, b"LVM2 001");
     let found = inspect(&made.disk).unwrap();
     assert_eq!(found.volumes[0].file_system, FileSystem::Fat32);
-    assert!(found.warnings[0].contains("lvm2"), "{found:?}");
+    assert!(found.warnings[0].contains("LVM2"), "{found:?}");
     assert_eq!(volume::free_space(&made.disk, &found.volumes[0]).unwrap_err().kind(), ErrorKind::Refused);
 }
 
@@ -266,7 +281,7 @@ fn a_fat_beside_the_signature_of_another_file_system_is_not_given_away() {
 fn sectors_smaller_than_the_disks_blocks_are_refused() {
     let made = HandMade::new(volume::fat::FatType::Fat16, 4209);
     assert!(made.disk.len_bytes().is_multiple_of(4096), "{}", made.disk.len_bytes());
-    let disk = Disk::new(Blocks4096(made.disk)).unwrap();
+    let disk = with_blocks_of_4096(made.disk);
     let error = volume::fat::Fat::open(&disk).unwrap_err();
     assert!(error.to_string().contains("smaller than the disk's blocks"), "{error}");
     let found = inspect(&disk).unwrap();

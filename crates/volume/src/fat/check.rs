@@ -37,6 +37,10 @@ impl Fat {
     /// Needs memory for two bits a cluster and some 20 MiB, reads the FATs and the directories once, and every chain
     /// once.
     ///
+    /// Nothing interrupts it. The worst that it can be shown is a FAT32 full of chains that jump about: each of up to 2^28
+    /// clusters may cost a read of 4 KiB, which is minutes. A caller that must stay responsive runs it in a thread of its
+    /// own.
+    ///
     /// # Errors
     /// [`ErrorKind::Refused`] where it was not unmounted cleanly or a disk error was noted; [`ErrorKind::Corrupt`] with
     /// what contradicts what. Those of reading.

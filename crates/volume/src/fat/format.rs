@@ -171,9 +171,9 @@ pub fn format(disk: &Disk, options: &FormatOptions) -> Result<Formatted> {
 
 fn random_serial() -> Result<u32> {
     getrandom::u32().map_err(|error| {
-        Error::new(ErrorKind::Io, "choose a serial number")
-            .because(format!("the system gives no random numbers: {error}"))
-            .advise("give one")
+        Error::new(ErrorKind::Io, "format")
+            .because(format!("the system gives no random number to be the serial number: {error}"))
+            .advise("give a serial number")
     })
 }
 

@@ -52,6 +52,18 @@ pub(crate) fn has_signature(disk: &Disk) -> Result<bool> {
     Ok(signature == *b"EFI PART")
 }
 
+/// The size of other blocks than the disk's for which a GPT was written, if the signature is where that puts it.
+fn laid_out_for(disk: &Disk) -> Result<Option<u64>> {
+    let mut head = [0; 4096 + 8];
+    if disk.len_bytes() < head.len() as u64 {
+        return Ok(None);
+    }
+    read_at(disk, 0, &mut head)?;
+    let own = disk.geometry().logical_block.bytes();
+    let is_there = |block: u64| head[block as usize..].starts_with(b"EFI PART");
+    Ok([512, 4096].into_iter().find(|&block| block != own && is_there(block)))
+}
+
 /// Reads the table: the first copy, or the last where the first is damaged.
 ///
 /// # Errors
@@ -81,6 +93,11 @@ pub(crate) fn read(disk: &Disk) -> Result<Found> {
                 backup
             }
             Err(why_backup) => {
+                if let Some(other) = laid_out_for(disk)? {
+                    let has = disk.geometry().logical_block.bytes();
+                    let reason = format!("its GPT is laid out for blocks of {other} bytes, and its blocks have {has}");
+                    return Err(corrupt(other, reason).advise("use it as a disk with blocks of that size"));
+                }
                 let reason = format!("both copies of the GPT are damaged: the first: {why}; the last: {why_backup}");
                 return Err(corrupt(0, reason));
             }

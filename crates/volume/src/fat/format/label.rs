@@ -18,9 +18,8 @@ impl Label {
     /// Checks `text`. Empty, or the words that stand for no label, is `None`.
     pub(super) fn new(text: &str) -> Result<Option<Self>> {
         let refuse = |why: String| {
-            Err(Error::new(ErrorKind::InvalidInput, "use the label")
-                .at_path(format_args!("{text:?}"))
-                .because(why)
+            Err(Error::new(ErrorKind::InvalidInput, "format")
+                .because(format!("the label {text:?} cannot be used: {why}"))
                 .advise("use up to 11 ASCII letters, digits, spaces, and - _ # $ % & ' ( ) @ ^ ` { } ~ !"))
         };
         let text = text.trim_end_matches(' ');
@@ -117,7 +116,7 @@ mod tests {
         {
             let error = Label::new(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
-            assert!(error.to_string().contains(why), "{error}");
+            assert!(error.message().contains(why) && error.path().is_none(), "{error}");
         }
     }
 
