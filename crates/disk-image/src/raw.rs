@@ -28,7 +28,7 @@ impl RawImage {
         let ignored = Discard { granularity_bytes: LOGICAL_BLOCK.bytes(), effect: DiscardEffect::Ignored };
         // Probing takes a scratch file on the host: only where something can come of it.
         let discard = match if read_only { None } else { Some(file.support()?) } {
-            Some(support) if support.punch == Ability::Yes => Discard {
+            Some(support) if support.punch == Ability::Yes && file.may_have_holes()? => Discard {
                 granularity_bytes: support.granularity_bytes.next_multiple_of(LOGICAL_BLOCK.bytes()),
                 effect: DiscardEffect::Zeroes,
             },

@@ -31,17 +31,22 @@
 //! would harm the file, or an encrypted, compressed or special file, is refused with the reason (law 10).
 #![deny(unsafe_code)]
 
+mod backing;
 mod copy;
 mod extents;
 mod file;
 pub mod fsctl;
 mod holder;
 mod ledger;
+#[cfg(feature = "model")]
+pub mod model;
+#[cfg_attr(not(feature = "model"), allow(dead_code, reason = "for Windows and for the model"))]
+mod ntfs;
 mod space;
 mod support;
 mod sys;
 
-pub use copy::{CopyMethod, CopyObserver, CopyOptions, CopyReport, copy};
+pub use copy::{CopyMethod, CopyObserver, CopyOptions, CopyReport, copy, copy_file};
 pub use disk_types::{
     ByteRange, Error, ErrorKind, Extent, ExtentKind, MAX_OFFSET, Result, ZeroEffect, ZeroMode, is_zero,
 };

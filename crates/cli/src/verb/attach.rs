@@ -49,7 +49,8 @@ impl Attach {
                 .map(|partition| KnownPartition { number: partition.number, range: partition.range })
                 .collect(),
         };
-        let attached = attach::attach(&self.image, image.file.as_file(), &options)?;
+        let Some(file) = image.file.as_file() else { return Err(refuse_on_model("attach", &self.image).into()) };
+        let attached = attach::attach(&self.image, file, &options)?;
         context.answer(&AttachedJson::from(&attached), |out| {
             if context.quiet() {
                 return writeln!(out, "{}", attached.device.display());

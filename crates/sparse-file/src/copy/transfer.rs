@@ -45,9 +45,10 @@ fn copy_in_kernel(
     possible: &AtomicBool,
 ) -> Result<Option<ByteRange>> {
     let mut rest = Some(range);
+    let (Some(from), Some(to)) = (source.as_file(), target.as_file()) else { return Ok(rest) };
     while let Some(ahead) = rest.filter(|_| possible.load(Relaxed)) {
         let at = ahead.start();
-        match sys::copy_range(source.as_file(), at, target.as_file(), at, ahead.len()) {
+        match sys::copy_range(from, at, to, at, ahead.len()) {
             // The end of a file that became shorter, or a file system that only pretends: reading tells which.
             Ok(0) => return Ok(rest),
             Ok(copied) => rest = ahead.after(at + copied),
