@@ -9,11 +9,17 @@
 //!             v            v
 //!   SparseFile . Extents . Ledger . Support . SoleOpener . copy
 //!                     |
-//!             sys: one seam, the same names and signatures on each system
-//!            /                                   \
-//!   sys/linux   fallocate, SEEK_DATA,     sys/windows   FSCTL_* through
-//!               FIEMAP, flock, leases                   DeviceIoControl
+//!                  backing: a file of the system, or of a simulated volume (feature `model`)
+//!                     |                                               |
+//!             sys: one seam, the same names on each system            |
+//!            /                                   \                    |
+//!   sys/linux   fallocate, SEEK_DATA,     sys/windows          model: a file of `fsa`,
+//!               FIEMAP, flock, leases         |                NTFS's rules in memory
+//!                                              \                     /
+//!                                        ntfs, fsctl: what NTFS wants, as FSCTL_* buffers
 //! ```
+//!
+//! [`forecast`] is arithmetic: what the map of a file would be on NTFS.
 //!
 //! | asked for | Linux | Windows |
 //! | --- | --- | --- |
@@ -35,6 +41,7 @@ mod backing;
 mod copy;
 mod extents;
 mod file;
+pub mod forecast;
 pub mod fsctl;
 mod holder;
 mod ledger;

@@ -10,6 +10,7 @@ use sparse_file::Access;
 use crate::context::Context;
 use crate::describe::AttachedJson;
 use crate::failure::Failure;
+use crate::host::refused_on_model;
 
 /// Make an image a drive of this machine
 ///
@@ -33,6 +34,7 @@ pub(crate) struct Attach {
 
 impl Attach {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        context.refuse_model("attach").map_err(|error| error.at_path(self.image.display()))?;
         let access = if self.read_only { Access::ReadOnly } else { Access::ReadWrite };
         let image = Image::open(&self.image, access)?;
         // Our own devices and servers hold the lock; whoever does not know of it is at least named.
@@ -49,7 +51,7 @@ impl Attach {
                 .map(|partition| KnownPartition { number: partition.number, range: partition.range })
                 .collect(),
         };
-        let Some(file) = image.file.as_file() else { return Err(refuse_on_model("attach", &self.image).into()) };
+        let Some(file) = image.file.as_file() else { return Err(refused_on_model("attach").into()) };
         let attached = attach::attach(&self.image, file, &options)?;
         context.answer(&AttachedJson::from(&attached), |out| {
             if context.quiet() {

@@ -23,10 +23,10 @@ Examples:
   sparsedisk copy disk.img backup.img
   sparsedisk copy --detect-zeroes dense.img sparse.img    written zeroes become holes")]
 pub(crate) struct Copy {
-    /// The image, or any other file
+    /// The image, or any other file; with --model, host:FILE is a file of this machine
     #[arg(value_name = "SRC", value_hint = clap::ValueHint::FilePath)]
     source: PathBuf,
-    /// The new file
+    /// The new file; with --model, host:FILE is one of this machine
     #[arg(value_name = "DST", value_hint = clap::ValueHint::FilePath)]
     destination: PathBuf,
     /// Read all data, and leave holes where it is zero
@@ -73,7 +73,7 @@ impl Copy {
         let Self { detect_zeroes, dense, verify, keep_times, .. } = *self;
         let options = CopyOptions { detect_zeroes, dense, verify, keep_times };
         let mut observer = Observer(Progress::new(context));
-        let report = sparse_file::copy(&self.source, &self.destination, &options, &mut observer)?;
+        let report = context.host()?.copy(&self.source, &self.destination, &options, &mut observer)?;
         drop(observer);
         let document = Document {
             bytes_copied: report.bytes_copied,

@@ -25,6 +25,7 @@ pub(crate) struct Detach {
 
 impl Detach {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        context.refuse_model("detach").map_err(|error| error.at_path(self.target.display()))?;
         let detached = attach::detach(&self.target)?;
         context.report(&AttachedJson::from(&detached), |out| {
             writeln!(out, "{} is no longer {}", detached.image.display(), detached.device.display())?;

@@ -48,7 +48,7 @@ pub(crate) struct Map {
 
 impl Map {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let file = SparseFile::open(&self.image, Access::Inspect)?;
+        let file = context.host()?.open_file(&self.image, Access::Inspect)?;
         let mut page = self.svg.as_ref().map(|path| Page::new(path, file.len_bytes()));
         let mut progress = Progress::new(context);
         let len_bytes = file.len_bytes();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use disk_types::ByteRange;
 use serde::Serialize;
-use sparse_file::{Access, SparseFile};
+use sparse_file::Access;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -44,7 +44,7 @@ impl Punch {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let at_image = |error: disk_types::Error| error.at_path(self.image.display());
         let range = ByteRange::at(self.offset.0, self.length.0).map_err(at_image)?;
-        let file = SparseFile::open(&self.image, Access::ReadWrite)?;
+        let file = context.host()?.open_file(&self.image, Access::ReadWrite)?;
         let allocated_before_bytes = file.allocated_bytes()?;
         file.punch(range)?;
         file.sync()?;

@@ -69,7 +69,7 @@ struct Document {
 impl Serve {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let listen = self.listen()?;
-        let (image, created) = self.image()?;
+        let (image, created) = self.image(context)?;
         if let Some(holder) = image.file.holder() {
             tracing::warn!("{} is open elsewhere too, without a lock of ours: by {holder}", self.image.display());
         }
@@ -121,7 +121,8 @@ impl Serve {
     }
 
     /// Opens the image, or creates it where a size is given and nothing is there.
-    fn image(&self) -> Result<(Image, bool)> {
+    fn image(&self, context: &Context) -> Result<(Image, bool)> {
+        let host = context.host()?;
         let Some(Size(len_bytes)) = self.size else {
             if self.inside.file_system.is_some() || self.inside.partition.table().is_some() {
                 return Err(Error::new(ErrorKind::InvalidInput, "serve")
@@ -130,14 +131,14 @@ impl Serve {
                     .advise("give --size too, or format the image with `sparsedisk format`"));
             }
             let access = if self.read_only { Access::ReadOnly } else { Access::ReadWrite };
-            return Image::open(&self.image, access).map(|image| (image, false));
+            return host.open_image(&self.image, access).map(|image| (image, false));
         };
-        match creation::create(&self.image, len_bytes, Format::Raw, Allocation::Sparse, &self.inside) {
+        match creation::create(host, &self.image, len_bytes, Format::Raw, Allocation::Sparse, &self.inside) {
             Ok((image, _)) => return Ok((image, true)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        let image = Image::open(&self.image, Access::ReadWrite)?;
+        let image = host.open_image(&self.image, Access::ReadWrite)?;
         if image.disk.len_bytes() == len_bytes {
             return Ok((image, false));
         }

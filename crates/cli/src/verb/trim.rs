@@ -13,6 +13,7 @@ use sparse_file::{Access, SoleOpener, SparseFile};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::host::Host;
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::size::{Bytes, Count, Exact, Many};
@@ -118,10 +119,11 @@ impl reclaim::Observer for Observer<'_> {
 impl Trim {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         // Where attaching does not exist nothing is attached; whoever else has the image is found when it is opened.
-        if let Ok(Some(attached)) = attach::find(&self.image) {
+        let host = context.host()?;
+        if let (Host::System, Ok(Some(attached))) = (host, attach::find(&self.image)) {
             return self.trim_attached(&attached, context);
         }
-        let image = Image::open(&self.image, Access::ReadWrite)?;
+        let image = host.open_image(&self.image, Access::ReadWrite)?;
         let document = self.trim(&image, context).map_err(|error| error.at_path(self.image.display()))?;
         self.tell(document, context)
     }
