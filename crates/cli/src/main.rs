@@ -41,7 +41,8 @@ fn main() -> ExitCode {
     };
     let context = Context::new(global);
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(context.log_level()).init();
-    let outcome = interrupt::listen().map_err(Into::into).and_then(|()| verb.run(&context)).and_then(|()| context.finish());
+    let outcome =
+        interrupt::listen().map_err(Into::into).and_then(|()| verb.run(&context)).and_then(|()| context.finish());
     match outcome {
         Ok(()) => ExitCode::from(exit::DONE),
         Err(failure) => ExitCode::from(failure.tell(context.json())),

@@ -168,7 +168,9 @@ pub fn copy_file(
         Ok(target) => target,
         Err(error) => return Err(partial.left(error)),
     };
-    match fill_unchanged(source, &target, before, cloned, options, observer).and_then(|report| partial.finish(destination).map(|()| report)) {
+    match fill_unchanged(source, &target, before, cloned, options, observer)
+        .and_then(|report| partial.finish(destination).map(|()| report))
+    {
         Ok(report) => sync_name(destination).map(|()| report),
         Err(error) => Err(partial.left(error)),
     }

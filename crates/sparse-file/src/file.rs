@@ -78,9 +78,9 @@ impl SparseFile {
         check_length_of_new(path, len_bytes)?;
         let file = sys::create(path)?;
         let made = Self::assemble(file, path, Access::ReadWrite, len_bytes);
-        let prepared = made.prepare(allocation).and_then(|()| {
-            sys::sync_directory_of(path).map_err(|error| Error::from_io(CREATE, error))
-        });
+        let prepared = made
+            .prepare(allocation)
+            .and_then(|()| sys::sync_directory_of(path).map_err(|error| Error::from_io(CREATE, error)));
         match prepared {
             Ok(()) => Ok(made),
             Err(error) => {
@@ -137,11 +137,9 @@ impl SparseFile {
     /// Gives a new, empty file its length.
     pub(crate) fn set_len_of_new(&self, operation: &'static str) -> Result<()> {
         self.backing.set_len(self.len_bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => {
-                Error::new(ErrorKind::TooLarge, operation)
-                    .because(format!("a file here holds at most {} bytes", self.backing.max_file_bytes()))
-                    .advise("choose a smaller size, or another file system")
-            }
+            io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => Error::new(ErrorKind::TooLarge, operation)
+                .because(format!("a file here holds at most {} bytes", self.backing.max_file_bytes()))
+                .advise("choose a smaller size, or another file system"),
             _ => self.failed(operation, error),
         })
     }

@@ -16,7 +16,7 @@ pub const RUN_LIMIT_LARGE_RECORDS: u64 = 6_000_000;
 /// How near a file is to error 665.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Risk {
-    /// However the volume is filled, the file has fewer runs than NTFS can list.
+    /// Fewer runs than NTFS can list, wherever the free space of the volume lies.
     Fits,
     /// It depends on the volume: where its free space is scattered there are too many.
     Depends,
@@ -50,8 +50,9 @@ pub struct Forecast {
     pub allocated_bytes: u64,
     /// Allocated runs where the free space of the volume is in one piece: as few as possible.
     pub runs: u64,
-    /// Allocated runs where the free space is scattered in single clusters: as many as possible.
-    pub runs_at_most: u64,
+    /// Allocated runs to reckon with where the free space is scattered in single clusters: each run in as many pieces as
+    /// a unit has clusters. An estimate, for a file that grew unit by unit.
+    pub runs_scattered: u64,
 }
 
 impl Forecast {
@@ -75,7 +76,13 @@ impl Forecast {
         Ok(std::array::from_fn(|index| {
             let (Count { unit_bytes, units, runs, .. }, cluster_bytes) = (files[index], cluster_bytes[index]);
             let allocated_bytes = units.saturating_mul(unit_bytes);
-            Self { cluster_bytes, unit_bytes, allocated_bytes, runs, runs_at_most: allocated_bytes / cluster_bytes }
+            Self {
+                cluster_bytes,
+                unit_bytes,
+                allocated_bytes,
+                runs,
+                runs_scattered: runs.saturating_mul(unit_bytes / cluster_bytes),
+            }
         }))
     }
 
@@ -86,7 +93,7 @@ impl Forecast {
             Risk::Impossible
         } else if self.runs > RUN_LIMIT {
             Risk::TooMany
-        } else if self.runs_at_most > RUN_LIMIT {
+        } else if self.runs_scattered > RUN_LIMIT {
             Risk::Depends
         } else {
             Risk::Fits
@@ -140,15 +147,15 @@ mod tests {
         let extents = [data(0, 1), data(65_535, 65_537), data(200_000, 200_001), data(1 << 30, (1 << 30) + 200 * KIB)];
         let [small, large] = Forecast::of(extents, [4096, 1 << 20]).unwrap();
         // Units 0, 1, 3 and four from 16,384 on; of 1 MiB: 0 and 1,024.
-        assert_eq!((small.allocated_bytes, small.runs, small.runs_at_most), (7 * 64 * KIB, 3, 7 * 16));
-        assert_eq!((large.allocated_bytes, large.runs, large.runs_at_most), (2 << 20, 2, 2));
+        assert_eq!((small.allocated_bytes, small.runs, small.runs_scattered), (7 * 64 * KIB, 3, 3 * 16));
+        assert_eq!((large.allocated_bytes, large.runs, large.runs_scattered), (2 << 20, 2, 2));
     }
 
     #[test]
     fn what_reads_as_zeroes_costs_nothing() {
         let hole = |kind| Ok(Extent { range: ByteRange::new(0, 1 << 30).unwrap(), kind });
         let [empty] = Forecast::of([hole(ExtentKind::Hole)], [4096]).unwrap();
-        assert_eq!((empty.allocated_bytes, empty.runs, empty.runs_at_most, empty.risk()), (0, 0, 0, Risk::Fits));
+        assert_eq!((empty.allocated_bytes, empty.runs, empty.runs_scattered, empty.risk()), (0, 0, 0, Risk::Fits));
         let [unwritten] = Forecast::of([hole(ExtentKind::Unwritten)], [4096]).unwrap();
         assert_eq!(unwritten.allocated_bytes, 0);
     }

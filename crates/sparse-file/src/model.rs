@@ -157,9 +157,8 @@ impl Volume {
         observer: &mut dyn CopyObserver,
     ) -> Result<CopyReport> {
         let target = self.create_empty(path, source.len_bytes())?;
-        let shaped = target.set_len_of_new("copy to").and_then(|()| {
-            if options.dense { target.fill_densely() } else { Ok(()) }
-        });
+        let shaped =
+            target.set_len_of_new("copy to").and_then(|()| if options.dense { target.fill_densely() } else { Ok(()) });
         shaped
             .and_then(|()| copy_into(source, &target, options, observer))
             .map_err(|error| removed(&target, error.at_path(path.display())))
@@ -220,3 +219,6 @@ fn name_of(path: &Path, operation: &'static str) -> Result<String> {
     }
     Ok(format!("\\{}", parts.join("\\")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,10 +53,13 @@ pub(crate) const fn unit_bytes(cluster_bytes: u64) -> u64 {
 pub(crate) fn set_len(file: &impl NtfsFile, len_bytes: u64) -> io::Result<()> {
     file.set_size_bytes(len_bytes)?;
     let Some(last) = len_bytes.checked_sub(1).filter(|_| file.is_sparse().unwrap_or(false)) else { return Ok(()) };
-    // The valid data length is still 0. One byte at the end moves it there for good, and its unit is given back.
+    // The valid data length is still 0. One byte at the end moves it there for good. Its unit is given back, and what
+    // was allocated before it: in a short file the byte had a gap itself.
     file.write(last, &[0])?;
-    match ByteRange::new(last - last % unit_bytes(file.cluster_bytes()), len_bytes) {
-        Ok(unit) => Ok(fsctl::set_zero_data(file, unit)?),
+    let unit_bytes = unit_bytes(file.cluster_bytes());
+    let gap_start = last.saturating_sub(2 * unit_bytes);
+    match ByteRange::new(gap_start - gap_start % unit_bytes, len_bytes) {
+        Ok(touched) => Ok(fsctl::set_zero_data(file, touched)?),
         Err(_) => Ok(()),
     }
 }

@@ -113,7 +113,8 @@ impl SparseFile {
     /// [`ErrorKind::Unsupported`] on Linux, which has no such hint for a part of a file.
     pub fn device_trim(&self, range: ByteRange) -> Result<()> {
         self.check_writable("trim the device beneath", range)?;
-        self.backing.device_trim(range)
+        self.backing
+            .device_trim(range)
             .map_err(|error| self.failed("trim the device beneath", error).at_offset(range.start()))
     }
 

@@ -12,7 +12,7 @@ use sparse_file::forecast::{Forecast, RUN_LIMIT, RUN_LIMIT_LARGE_RECORDS, Risk};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::size::{Bytes, Count, Exact};
+use crate::size::{Bytes, Count, Exact, Many};
 use crate::table::{Align, Table};
 
 /// The clusters that NTFS has unless told otherwise, and those that Microsoft recommends for large files.
@@ -51,7 +51,7 @@ struct ForecastJson {
     unit_bytes: u64,
     allocated_bytes: u64,
     runs: u64,
-    runs_at_most: u64,
+    runs_scattered: u64,
     risk: &'static str,
 }
 
@@ -62,7 +62,7 @@ impl From<&Forecast> for ForecastJson {
             unit_bytes: forecast.unit_bytes,
             allocated_bytes: forecast.allocated_bytes,
             runs: forecast.runs,
-            runs_at_most: forecast.runs_at_most,
+            runs_scattered: forecast.runs_scattered,
             risk: forecast.risk().name(),
         }
     }
@@ -84,52 +84,45 @@ impl Advise {
             Ok(extent)
         });
         let forecasts = Forecast::of(map, CLUSTER_BYTES)?;
+        let allocated_bytes = file.allocated_bytes()?;
         let document = Document {
             path: self.image.display().to_string(),
             apparent_bytes: file.len_bytes(),
-            allocated_bytes: file.allocated_bytes()?,
+            allocated_bytes,
             extents,
             run_limit: RUN_LIMIT,
             run_limit_large_records: RUN_LIMIT_LARGE_RECORDS,
             ntfs: forecasts.iter().map(Into::into).collect(),
-            advice: advice(&forecasts, file.allocated_bytes()?),
+            advice: advice(&forecasts[0], allocated_bytes),
         };
         context.answer(&document, |out| print(&document, &forecasts, out))
     }
 }
 
-/// What to do, the most useful first.
-fn advice(forecasts: &[Forecast; 2], allocated_bytes: u64) -> Vec<&'static str> {
-    let [small, large] = forecasts;
-    let mut advice = Vec::new();
-    if small.risk() != Risk::Fits || small.allocated_bytes > 2 * allocated_bytes {
-        advice.push("trim first: sparsedisk trim frees what is zero or deleted inside, and fewer units are left");
+/// What to do, the most useful first. The smaller clusters are never the better ones.
+fn advice(smallest: &Forecast, allocated_bytes: u64) -> Vec<&'static str> {
+    const TRIM: &str = "trim it first (sparsedisk trim): what is zero, or deleted inside, leaves fewer units";
+    const CLUSTERS: &str =
+        "put it on a volume with 64 KiB clusters: a unit is then one cluster, and cannot be scattered";
+    const LARGE_RECORDS: &str =
+        "format the volume with large file records (format /L), which list about four times as many";
+    const DENSE: &str = "allocate it there ahead (sparsedisk copy --dense): a file without holes has few runs";
+    const COPY: &str = "copy it again once it is scattered: a copy onto free space in one piece has the fewest runs";
+    match smallest.risk() {
+        Risk::Fits if smallest.allocated_bytes > 2 * allocated_bytes => vec![TRIM],
+        Risk::Fits => vec![],
+        Risk::Depends => vec![TRIM, CLUSTERS, LARGE_RECORDS, DENSE, COPY],
+        Risk::TooMany => vec![TRIM, LARGE_RECORDS, DENSE],
+        Risk::Impossible => vec![TRIM, DENSE],
     }
-    if small.risk() == Risk::Depends && large.risk() == Risk::Fits {
-        advice.push("put it on a volume with 64 KiB clusters: a unit is then one cluster, and cannot be scattered");
-    }
-    match large.risk() {
-        Risk::Fits if small.risk() == Risk::Fits => {}
-        Risk::Impossible => advice.push("keep it dense there (copy --dense): as a sparse file NTFS cannot list its runs"),
-        Risk::TooMany => {
-            advice.push("format the volume with large file records (format /L), or keep the image dense there (copy --dense)");
-        }
-        Risk::Fits | Risk::Depends => {
-            advice.push("or format the volume with large file records (format /L), which lists about four times as many");
-            advice.push("or allocate it there ahead (copy --dense onto a volume with free space in one piece)");
-        }
-    }
-    if small.risk() != Risk::Fits {
-        advice.push("what is scattered already becomes whole by copying it onto a volume with free space in one piece");
-    }
-    advice
 }
 
 fn print(document: &Document, forecasts: &[Forecast], out: &mut dyn Write) -> io::Result<()> {
     let mut facts = Table::of_facts();
     facts.fact("image", &document.path);
     facts.fact("apparent size", Exact(document.apparent_bytes));
-    facts.fact("allocated here", format!("{} in {}", Exact(document.allocated_bytes), extents(document.extents)));
+    facts
+        .fact("allocated here", format!("{} in {}", Exact(document.allocated_bytes), Many(document.extents, "extent")));
     facts.print(out)?;
     writeln!(out, "\ncopied to NTFS, as a sparse file that is allocated in units:")?;
     let mut table = Table::with_header(&[
@@ -138,7 +131,7 @@ fn print(document: &Document, forecasts: &[Forecast], out: &mut dyn Write) -> io
         ("allocated", Align::Right),
         ("runs", Align::Right),
         ("of the limit", Align::Right),
-        ("runs at most", Align::Right),
+        ("if scattered", Align::Right),
         ("of the limit", Align::Right),
     ]);
     for forecast in forecasts {
@@ -148,15 +141,15 @@ fn print(document: &Document, forecasts: &[Forecast], out: &mut dyn Write) -> io
             Bytes(forecast.allocated_bytes).to_string(),
             Count(forecast.runs).to_string(),
             share(forecast.runs),
-            Count(forecast.runs_at_most).to_string(),
-            share(forecast.runs_at_most),
+            Count(forecast.runs_scattered).to_string(),
+            share(forecast.runs_scattered),
         ]);
     }
     table.print(out)?;
     writeln!(
         out,
-        "runs: free space in one piece; at most: scattered in single clusters. The limit is about {} runs in a file,\n\
-         about {} on a volume formatted with large file records (format /L).",
+        "runs: with free space in one piece; if scattered: where it lies in single clusters. The limit is about {} runs\n\
+         of a file, about {} on a volume formatted with large file records (format /L).",
         Count(RUN_LIMIT),
         Count(RUN_LIMIT_LARGE_RECORDS)
     )?;
@@ -174,12 +167,12 @@ fn print(document: &Document, forecasts: &[Forecast], out: &mut dyn Write) -> io
 
 /// What is wrong with it, with the numbers.
 fn warning(forecast: &Forecast) -> Option<String> {
-    let (runs, at_most, limit) = (Count(forecast.runs), Count(forecast.runs_at_most), Count(RUN_LIMIT));
+    let (runs, scattered, limit) = (Count(forecast.runs), Count(forecast.runs_scattered), Count(RUN_LIMIT));
     Some(match forecast.risk() {
         Risk::Fits => return None,
         Risk::Depends => format!(
-            "{runs} runs at best and {at_most} at worst, where about {limit} can be listed; if the free space is \
-             scattered, writes fail with error 665 (ERROR_FILE_SYSTEM_LIMITATION)"
+            "{runs} runs, and up to {scattered} if the free space is scattered, where about {limit} can be listed: then \
+             writes fail with error 665 (ERROR_FILE_SYSTEM_LIMITATION)"
         ),
         Risk::TooMany => format!(
             "{runs} runs, where about {limit} can be listed; writes fail with error 665 \
@@ -193,12 +186,38 @@ fn warning(forecast: &Forecast) -> Option<String> {
     })
 }
 
-fn extents(count: u64) -> String {
-    crate::size::Many(count, "extent").to_string()
-}
-
 /// Percent of the limit, to a tenth.
 fn share(runs: u64) -> String {
     let thousandths = u128::from(runs) * 1000 / u128::from(RUN_LIMIT);
     format!("{}.{}%", thousandths / 10, thousandths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many islands of 4 KiB, each in a unit of its own.
+    fn islands(count: u64) -> Forecast {
+        let (cluster_bytes, unit_bytes) = (4096, 65536);
+        Forecast { cluster_bytes, unit_bytes, allocated_bytes: count << 16, runs: count, runs_scattered: count * 16 }
+    }
+
+    #[test]
+    fn the_warning_has_the_numbers_and_the_advice_fits_it() {
+        assert_eq!((warning(&islands(1000)), advice(&islands(1000), 1000 << 16).len()), (None, 0));
+        // Small islands cost sixteen times as much there.
+        assert_eq!(advice(&islands(1000), 1000 << 12).len(), 1);
+        for (count, numbers) in [
+            (160_000, &["160,000", "2,560,000", "1,500,000", "error 665"][..]),
+            (1_500_001, &["1,500,001", "1,500,000", "error 665"]),
+            (6_000_001, &["6,000,001", "6,000,000", "error 665"]),
+        ] {
+            let text = warning(&islands(count)).unwrap();
+            assert!(numbers.iter().all(|number| text.contains(number)), "{text}");
+            let told = advice(&islands(count), count << 12).join(" ");
+            assert_eq!(told.contains("format /L"), count < 6_000_001, "{told}");
+            assert_eq!(told.contains("64 KiB clusters"), count < 1_500_001, "{told}");
+        }
+        assert_eq!((share(0), share(RUN_LIMIT), share(160_000)), ("0.0%".into(), "100.0%".into(), "10.6%".into()));
+    }
 }

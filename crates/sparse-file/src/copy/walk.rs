@@ -80,12 +80,7 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(
-        source: &'a SparseFile,
-        observer: &'a mut dyn CopyObserver,
-        passes: u64,
-        workers: usize,
-    ) -> Self {
+    pub(super) fn new(source: &'a SparseFile, observer: &'a mut dyn CopyObserver, passes: u64, workers: usize) -> Self {
         Self { source, observer, done_bytes: 0, total_bytes: source.len_bytes().saturating_mul(passes), workers }
     }
 

@@ -238,10 +238,12 @@ impl Control for ModelFile {
         };
         let answer = if only_asks { self.shared.ask(send) } else { self.shared.change(send) };
         // What the host said is lost here: a control answers with a number.
-        answer.map_err(|error| Status::of(&error).unwrap_or(match error.kind() {
-            io::ErrorKind::StorageFull => Status::DISK_FULL,
-            _ => Status::from_ntstatus(fsa::Status::IO_DEVICE_ERROR.0),
-        }))
+        answer.map_err(|error| {
+            Status::of(&error).unwrap_or(match error.kind() {
+                io::ErrorKind::StorageFull => Status::DISK_FULL,
+                _ => Status::from_ntstatus(fsa::Status::IO_DEVICE_ERROR.0),
+            })
+        })
     }
 }
 

@@ -57,10 +57,8 @@ impl Shared {
             Err(error) => Err(Error::from_io(OPEN, error)),
         };
         let volume = volume.map_err(|error| error.at_path(dir.display()))?;
-        let shared = Self {
-            dir: dir.to_owned(),
-            world: Mutex::new(World { volume, is_changed: is_new, is_broken: false }),
-        };
+        let shared =
+            Self { dir: dir.to_owned(), world: Mutex::new(World { volume, is_changed: is_new, is_broken: false }) };
         shared.sync()?;
         Ok(shared)
     }
@@ -128,7 +126,11 @@ impl Shared {
             };
             let trouble = world.volume.store_mut().take_trouble();
             match trouble.filter(|_| status == fsa::Status::IO_DEVICE_ERROR) {
-                Some(Trouble::Unsaved) => self.save(world).map_err(host_failed)?,
+                Some(Trouble::Unsaved) => {
+                    self.save(world).map_err(host_failed)?;
+                    // What follows is a change after this save.
+                    world.is_changed = true;
+                }
                 Some(Trouble::Host(error)) => return Err(host_failed(error)),
                 None => return Err(Status::from_ntstatus(status.0).into()),
             }
@@ -215,9 +217,9 @@ fn restore(bytes: &[u8], clusters: SparseFile, options: &VolumeOptions) -> Resul
         ("budget", known.extent_budget, options.extent_budget),
     ] {
         if let Some(asked) = asked.filter(|&asked| has != Some(asked)) {
-            let has = has.map_or_else(|| "no".to_owned(), |has| has.to_string());
+            let has = has.map_or_else(|| "none".to_owned(), |has| has.to_string());
             return Err(Error::new(ErrorKind::InvalidInput, OPEN)
-                .because(format!("it has {has} {name}, and {asked} is asked for"))
+                .because(format!("it was made with {name}={has}, and {name}={asked} is asked for"))
                 .advise("leave that out, or use another directory"));
         }
     }
