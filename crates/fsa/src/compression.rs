@@ -104,9 +104,13 @@ impl<S: ClusterStore> Disk<S> {
             wanted = stream.runs.end()..stream.runs.end().next_multiple_of(unit);
         }
         let fresh = self.reserve(stream, &[wanted])?;
-        self.fill_fresh(stream, &fresh, stream.valid_bytes, &(0..0))?;
-        stream.is_compressed = true;
-        Ok(())
+        let kept = self.fill_fresh(stream, &fresh, stream.valid_bytes, &(0..0));
+        match kept {
+            Ok(()) => stream.is_compressed = true,
+            // Clusters that could not be zeroed must not be seen.
+            Err(_) => self.undo(stream, &fresh),
+        }
+        kept
     }
 
     /// Frees what is more than the size needs. The holes that compression left are allocated: the text is silent, but

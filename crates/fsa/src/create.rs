@@ -45,8 +45,8 @@ impl<S: ClusterStore> Volume<S> {
     fn check_options(&self, path: &Path<'_>, options: &CreateOptions) -> Result<(), Status> {
         use Disposition::{Create, Open, OpenIf, Overwrite, OverwriteIf, Supersede};
         let opens_only = matches!(options.disposition, Create | Open | OpenIf);
-        let contradicts = (options.directory && (!opens_only || options.no_intermediate_buffering))
-            || (options.directory && options.non_directory)
+        let no_directory = !opens_only || options.no_intermediate_buffering || options.non_directory;
+        let contradicts = (options.directory && no_directory)
             || (options.delete_on_close && !options.access.intersects(Access::DELETE | Access::MAXIMUM_ALLOWED))
             || (options.no_intermediate_buffering && options.access.contains(Access::APPEND_DATA))
             || (options.directory && options.attributes.contains(Attributes::TEMPORARY));

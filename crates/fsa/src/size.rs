@@ -134,6 +134,6 @@ impl<S: ClusterStore> Disk<S> {
         }
         let clusters = size_bytes.div_ceil(self.cluster_bytes);
         let from = stream.runs.end().min(clusters);
-        self.reserve(stream, &[from..clusters]).map(drop)
+        self.reserve(stream, core::slice::from_ref(&(from..clusters))).map(drop)
     }
 }

@@ -12,6 +12,8 @@ use crate::{ClusterStore, OperationKind, Status, Volume};
 
 /// One pass handles no more than this.
 const PASS_BYTES: u64 = 0x4000_0000;
+/// Zeroes are written up to multiples of this in a stream without holes.
+const STEP_BYTES: u64 = 0x4_0000;
 
 impl<S: ClusterStore> Volume<S> {
     pub(crate) fn set_zero_data(&mut self, id: OpenId, open: Open, input: &[u8]) -> Answer {
@@ -88,9 +90,12 @@ impl<S: ClusterStore> Disk<S> {
     /// The step from `at` on, at most to `end`; `None` when nothing is left but holes.
     fn plan_zero(&self, stream: &Stream, at: u64, end: u64) -> Option<Step> {
         if !stream.has_holes() {
-            // Windows' steps end at multiples of 256 KiB. Nobody can tell but by counting records, so this goes as
-            // far as one lock check reaches.
-            return Some(Step::Write(at..end.min(stream.size_bytes).min(at + PASS_BYTES)));
+            // The text steps to multiples of 256 KiB while it writes. Nobody can tell but by counting records and by
+            // where the valid data ends then, so this goes at once to the end of the step that leaves the valid data,
+            // as far as one lock check reaches; and to the end where there is nothing to write.
+            let written_end = stream.valid_bytes.saturating_sub(1) / STEP_BYTES * STEP_BYTES + STEP_BYTES;
+            let reach = if at < stream.valid_bytes { written_end.min(at + PASS_BYTES) } else { u64::MAX };
+            return Some(Step::Write(at..end.min(stream.size_bytes).min(reach)));
         }
         let unit = stream.unit_bytes(self.cluster_bytes);
         let end = if end >= stream.size_bytes { stream.size_bytes.next_multiple_of(unit) } else { end };
@@ -131,7 +136,9 @@ impl<S: ClusterStore> Disk<S> {
                 Ok(range.end)
             }
             Step::Write(range) => {
-                self.fill(stream, range.start..range.end.min(stream.valid_bytes).max(range.start))?;
+                if range.start < stream.valid_bytes {
+                    self.fill(stream, range.clone())?;
+                }
                 Ok(range.end)
             }
         }
