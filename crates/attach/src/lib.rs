@@ -23,8 +23,14 @@
 //! * The caller's lock lives as long as the device (law 7). The loop driver keeps the open file description it is
 //!   given, and a `flock` belongs to that description: the caller may close its [`File`] right after [`attach`].
 //! * An attach that fails leaves nothing behind: no device, no mount.
-//! * Nothing is lost by a detach: unmounted first, then flushed through the device into the image (the loop driver
-//!   turns a flush into an fsync of the image), then released; a flush that fails keeps the device.
+//! * Nothing is lost in silence by a detach: written out (syncfs) and unmounted first, then flushed through the device
+//!   into the image (the loop driver turns a flush into an fsync of the image), then released. If not everything
+//!   reached the image the mount stays, or the device, and the error says so, once: the kernel reports a loss to the
+//!   first who asks.
+//! * What is unmounted, trimmed or released is what was meant: a mount only where its path leads to it (by mount id,
+//!   not by name), a device only while it is held open and bound to the same image. One attach or detach runs at a
+//!   time, under the lock of /dev/loop-control.
+//! * Whenever an attach or a detach is killed, what it leaves is listed, and `detach` takes it away.
 //! * Only devices that this crate made are detached. They carry the reference name `sparsedisk:<file name>`
 //!   (`lo_file_name`; `losetup -l` still shows the image's path, which comes from sysfs).
 //!
@@ -102,12 +108,15 @@ pub fn attach(image: &Path, file: &File, options: &AttachOptions) -> Result<Atta
 /// Unmounts and releases an attached image, named by its file, its device (or a partition of it) or a directory where
 /// it is mounted. Returns what it was.
 ///
-/// Everything written is in the image afterwards, on stable storage, and the image's lock is gone.
+/// Everything written is in the image afterwards, on stable storage. The image's lock goes with the device; where
+/// another program (udev) is the last to close that, it can be a moment after the return.
 ///
 /// # Errors
-/// `Refused` if `target` is nothing that [`attach`] made, with the command that is right for it; `InUse` if a process
-/// still uses the file system or the device, naming it where `/proc` tells; `Io` if the image cannot be flushed, and
-/// then the device stays.
+/// `Refused` if `target` is nothing that [`attach`] made, with the command that is right for it; `NotFound` if there
+/// is no such file, or if somebody else detaches it meanwhile; `InUse` if a process still uses the file system or the
+/// device, naming it where `/proc` tells, or if another file system is mounted over or on it; `NoSpace`, `Io` or
+/// `ReadOnly` if not everything written reached the image, now or earlier in the background, and then it stays mounted
+/// or the device stays. That is said once: whoever detaches again without writing anew gives up what is missing.
 pub fn detach(target: &Path) -> Result<Attached> {
     sys::detach(target)
 }
@@ -134,7 +143,7 @@ pub fn find(image: &Path) -> Result<Option<Attached>> {
 /// they say they discarded. A file system mounted in several places is asked once.
 ///
 /// # Errors
-/// `Refused` if nothing of it is mounted; `Unsupported` if a file system or the device knows no discard;
+/// `Refused` if nothing of it is mounted; `InUse` if another file system is mounted over it; `Unsupported` if a file system or the device knows no discard;
 /// `PermissionDenied` without privileges.
 pub fn trim_mounted(attached: &Attached) -> Result<u64> {
     sys::trim_mounted(attached)

@@ -124,7 +124,7 @@ pub(crate) fn print_contents(contents: &Contents, out: &mut dyn Write) -> io::Re
             partition.number.to_string(),
             Bytes(partition.range.start()).to_string(),
             Bytes(partition.range.len()).to_string(),
-            inside.map_or("-", |volume| volume.file_system.name()).to_owned(),
+            inside.map_or_else(|| "-".to_owned(), |volume| volume.file_system.to_string()),
             text(&label),
             free.map_or_else(|| "-".to_owned(), |free| Bytes(free).to_string()),
             partition.type_name.clone(),
@@ -136,7 +136,7 @@ pub(crate) fn print_contents(contents: &Contents, out: &mut dyn Write) -> io::Re
             "-".to_owned(),
             Bytes(volume.range.start()).to_string(),
             Bytes(volume.range.len()).to_string(),
-            volume.file_system.name().to_owned(),
+            volume.file_system.to_string(),
             text(&volume.label),
             volume.free_bytes.map_or_else(|| "-".to_owned(), |free| Bytes(free).to_string()),
             "the whole disk".to_owned(),
@@ -162,7 +162,7 @@ pub(crate) fn in_words(contents: &Contents) -> Option<String> {
     }
     for volume in &contents.volumes {
         let joint = if words.is_empty() { "" } else { ", " };
-        let _ = write!(words, "{joint}a {} file system", volume.file_system.name());
+        let _ = write!(words, "{joint}a {} file system", volume.file_system);
         if let Some(label) = &volume.label {
             let _ = write!(words, " {label:?}");
         }

@@ -38,7 +38,7 @@ pub struct Outcome {
 pub fn carry_out(disk: &Disk, plan: &Plan, observer: &mut dyn Observer) -> Result<Outcome> {
     let geometry = disk.geometry();
     if geometry != plan.geometry {
-        return Err(Error::new(ErrorKind::InvalidInput, "free space")
+        return Err(Error::new(ErrorKind::InvalidInput, "trim")
             .because("the plan was made for another disk")
             .advise("plan again"));
     }
@@ -53,10 +53,10 @@ pub fn carry_out(disk: &Disk, plan: &Plan, observer: &mut dyn Observer) -> Resul
         });
     }
     if geometry.read_only {
-        return Err(Error::new(ErrorKind::ReadOnly, "free space").advise("open it for writing"));
+        return Err(Error::new(ErrorKind::ReadOnly, "trim").advise("open it for writing"));
     }
     if geometry.discard.effect == DiscardEffect::Ignored {
-        return Err(Error::new(ErrorKind::Unsupported, "free space").because("the disk ignores discards"));
+        return Err(Error::new(ErrorKind::Unsupported, "trim").because("the disk ignores discards"));
     }
     // What was judged is what will be there after a power cut, whatever happens from here on.
     disk.flush()?;
@@ -108,7 +108,7 @@ fn free(disk: &Disk, range: ByteRange, all_free: bool) -> Result<()> {
     let mode = ZeroMode { may_unmap: true, fast_only: true };
     match disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached)? {
         ZeroEffect::Deallocated => Ok(()),
-        ZeroEffect::Marked | ZeroEffect::Written => Err(Error::new(ErrorKind::Unsupported, "free space")
+        ZeroEffect::Marked | ZeroEffect::Written => Err(Error::new(ErrorKind::Unsupported, "trim")
             .at_offset(range.start())
             .because("the host keeps zeroed space allocated")),
     }

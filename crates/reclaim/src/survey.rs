@@ -80,7 +80,7 @@ pub(crate) fn plan_volumes(
 }
 
 fn name_of(volume: &Volume) -> String {
-    let file_system = volume.file_system.name();
+    let file_system = volume.file_system;
     match volume.partition {
         Some(number) => format!("the {file_system} volume in partition {number}"),
         None => format!("the {file_system} volume on the whole disk"),
@@ -194,7 +194,7 @@ impl Source<'_> {
             Err(error) => return Some(Err(error)),
         };
         if run.start() < self.said_up_to || !self.range.contains(run) {
-            return Some(Err(Error::new(ErrorKind::Corrupt, "read the free space")
+            return Some(Err(Error::new(ErrorKind::Corrupt, "read for its free space")
                 .at_offset(run.start())
                 .because("the free runs are out of order, or leave the volume")));
         }

@@ -225,8 +225,11 @@ fn fill_unchanged(
         unchanged(source, before)?;
         Ok(report)
     });
-    // A difference that the source's own change explains is reported as that.
-    copied.map_err(|error| unchanged(source, before).err().unwrap_or(error))
+    copied.map_err(|error| match error.kind() {
+        // Where the source itself explains a difference, that is what happened.
+        ErrorKind::Corrupt | ErrorKind::Changed => unchanged(source, before).err().unwrap_or(error),
+        _ => error,
+    })
 }
 
 /// Everything between the shape of the destination and its name.

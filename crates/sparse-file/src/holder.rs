@@ -78,7 +78,8 @@ impl SparseFile {
     /// Makes sure that nobody else has the file open, and keeps it so where the system can (law 4).
     ///
     /// # Errors
-    /// [`ErrorKind::InUse`], naming the holder where the system knows it.
+    /// [`ErrorKind::InUse`], naming the holder where the system knows it; [`ErrorKind::Refused`] where the file belongs to
+    /// another user, and the system does not tell.
     pub fn sole_opener(&self) -> Result<SoleOpener<'_>> {
         match self.backing.lease() {
             Ok(Some(lease)) => return Ok(SoleOpener { lease: Some(lease) }),
@@ -87,6 +88,14 @@ impl SparseFile {
                 if self.holder().is_none() {
                     return Ok(SoleOpener { lease: None });
                 }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(Error::new(ErrorKind::Refused, "take alone")
+                    .at_path(self.path().display())
+                    .because(
+                        "it belongs to another user, and only its owner can make sure that nobody else has it open",
+                    )
+                    .advise("run this as its owner, or as root"));
             }
             Err(error) => return Err(self.failed("take alone", error)),
         }

@@ -28,6 +28,7 @@
 //! | [`zero`](SparseFile::zero), kept allocated | `FALLOC_FL_ZERO_RANGE`, else zeroes written | zeroes written |
 //! | [`set_sparse`](SparseFile::set_sparse) | clearing allocates every hole; there is no mark | `FSCTL_SET_SPARSE` |
 //! | [`allocated_bytes`](SparseFile::allocated_bytes) | `st_blocks` | `GetCompressedFileSize` |
+//! | [`copy`] | `FICLONE`, `copy_file_range`, `pread` and `pwrite` | `FSCTL_DUPLICATE_EXTENTS_TO_FILE`, reads and writes |
 //! | the lock | `flock` on the open file description | the share mode |
 //!
 //! # What is guaranteed

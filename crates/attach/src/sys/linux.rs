@@ -27,7 +27,7 @@ pub(crate) fn attach(image: &Path, file: &File, options: &AttachOptions) -> Resu
 }
 
 fn attach_unnamed(image: &Path, file: &File, options: &AttachOptions) -> Result<Attached> {
-    let control = Control::open()?;
+    let control = Control::open("attach")?;
     let image = fs::canonicalize(image).map_err(|error| Error::from_io("attach", error))?;
     let metadata = check_image(&image, file, options.read_only)?;
     let mount_at = options.mount_at.as_deref().map(check_directory).transpose()?;
@@ -48,15 +48,11 @@ fn attach_unnamed(image: &Path, file: &File, options: &AttachOptions) -> Result<
     // Direct I/O passes by the cache in which earlier writes may still be.
     file.sync_all().map_err(io)?;
     let (device, handle) = control.bind(&image, file, sector_bytes, options.read_only)?;
-    drop(control);
-
-    let mounted = furnish(&device, &handle, options, mount_at.as_deref(), &mut notes);
-    drop(handle);
-    match mounted {
+    match furnish(&device, &handle, options, mount_at.as_deref(), &mut notes) {
         Ok(mounted_at) => {
             Ok(Attached { image, device: device.path(), mounted_at, read_only: options.read_only, ours: true, notes })
         }
-        Err(error) => match release_all(&device, "attach") {
+        Err(error) => match release_all(&device, handle, "attach") {
             Ok(()) => Err(error),
             Err(left) => {
                 let advice = error.advice().map(|advice| format!("{advice}; ")).unwrap_or_default();
@@ -272,17 +268,21 @@ fn already_attached(image: &Path, binding: &Binding) -> Error {
 
 pub(crate) fn detach(target: &Path) -> Result<Attached> {
     let binding = target::resolve(target)?;
+    // Of two who detach it at once, the second finds it gone.
+    let _control = Control::open("detach")?;
+    let held = binding.hold("detach")?;
     let attached = describe(&binding, &MountTable::read()?);
-    release_all(&binding.device, "detach")?;
+    release_all(&binding.device, held, "detach")?;
     Ok(attached)
 }
 
-/// Unmounts everything of `device`, the newest first, and releases it.
-fn release_all(device: &LoopDevice, operation: &'static str) -> Result<()> {
-    for mount in MountTable::read()?.of(device).into_iter().rev() {
-        mounts::unmount(&mount.mount_point, operation)?;
+/// Unmounts everything of `device`, the newest first, and releases it. `held` is an open handle of it.
+fn release_all(device: &LoopDevice, held: File, operation: &'static str) -> Result<()> {
+    // One unmount can take several mounts away: the table is read anew after each.
+    while let Some(mount) = MountTable::read()?.of(device).last() {
+        mounts::unmount(mount, operation)?;
     }
-    device.release(operation)
+    device.release(held, operation)
 }
 
 pub(crate) fn list() -> Result<Vec<Attached>> {
@@ -296,12 +296,9 @@ pub(crate) fn list() -> Result<Vec<Attached>> {
 
 pub(crate) fn find(image: &Path) -> Result<Option<Attached>> {
     let metadata = fs::metadata(image).map_err(|error| Error::from_io("find", error).at_path(image.display()))?;
-    let bindings = bound()?;
-    let mut of_image = bindings.iter().filter(|binding| target::is_image(binding, image, &metadata));
-    let first = of_image.next();
-    let found = first.filter(|binding| binding.ours).or_else(|| of_image.find(|binding| binding.ours)).or(first);
+    let found = target::of_image(image, &metadata)?;
     let table = MountTable::read()?;
-    Ok(found.map(|binding| describe(binding, &table)))
+    Ok(found.map(|binding| describe(&binding, &table)))
 }
 
 fn describe(binding: &Binding, table: &MountTable) -> Attached {
@@ -363,8 +360,7 @@ pub(crate) fn trim_mounted(attached: &Attached) -> Result<u64> {
                 _ => Error::from_io("trim", error.into()).at_path(path),
             }
         };
-        let directory = File::open(&mount.mount_point)
-            .map_err(|error| Error::from_io("trim", error).at_path(mount.mount_point.display()))?;
+        let directory = mount.open("trim")?;
         // What was deleted a moment ago is free only after the journal has been committed.
         rustix::fs::syncfs(&directory).map_err(failed)?;
         total = total.saturating_add(ioctl::trim(&directory).map_err(failed)?);

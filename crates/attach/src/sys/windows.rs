@@ -40,7 +40,23 @@ mod tests {
     #[test]
     fn every_function_says_that_there_is_no_driver_yet() {
         let image = Path::new("disk.img");
-        for error in [detach(image).unwrap_err(), list().unwrap_err(), find(image).unwrap_err()] {
+        let file = tempfile::tempfile().expect("a file");
+        let attached = Attached {
+            image: image.to_owned(),
+            device: "X:".into(),
+            mounted_at: Vec::new(),
+            read_only: false,
+            ours: true,
+            notes: Vec::new(),
+        };
+        let errors = [
+            attach(image, &file, &AttachOptions::default()).unwrap_err(),
+            detach(image).unwrap_err(),
+            list().unwrap_err(),
+            find(image).unwrap_err(),
+            trim_mounted(&attached).unwrap_err(),
+        ];
+        for error in errors {
             assert_eq!(error.kind(), ErrorKind::Unsupported);
             assert!(error.to_string().contains("no sparsedisk driver yet"), "{error}");
         }

@@ -5,17 +5,15 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use attach::{AttachOptions, Attached, attach, detach, find, list};
+use attach::{AttachOptions, Attached, attach, find, list};
 use disk_types::{ErrorKind, Result};
 use rustix::io::Errno;
 
-use crate::machine::{Image, Losetup, MIB, assert_error, attribute, kernel_has, lock, machine_has, run};
+use crate::machine::{Image, Losetup, MIB, assert_error, attribute, detach, kernel_has, lock, machine_has, run};
 
 #[test]
 fn law7_the_lock_lives_as_long_as_the_device() {
-    if !machine_has(&[]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&[]) else { return };
     let image = Image::new(4 * MIB);
     let attached = image.attach(&AttachOptions::default()).expect("attach");
     // The attaching File is dropped by now.
@@ -27,9 +25,7 @@ fn law7_the_lock_lives_as_long_as_the_device() {
 
 #[test]
 fn the_device_is_the_image_with_512_byte_sectors_and_others_see_its_true_path() {
-    if !machine_has(&["losetup"]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&["losetup"]) else { return };
     let image = Image::new(4 * MIB);
     let attached = image.attach(&AttachOptions::default()).expect("attach");
     let path = fs::canonicalize(&image.path).expect("a path");
@@ -47,9 +43,7 @@ fn the_device_is_the_image_with_512_byte_sectors_and_others_see_its_true_path() 
 
 #[test]
 fn law1_what_is_written_to_the_device_is_in_the_image_after_detach() {
-    if !machine_has(&[]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&[]) else { return };
     let image = Image::new(4 * MIB);
     let attached = image.attach(&AttachOptions::default()).expect("attach");
     let device = OpenOptions::new().write(true).open(&attached.device).expect("the device");
@@ -64,9 +58,7 @@ fn law1_what_is_written_to_the_device_is_in_the_image_after_detach() {
 
 #[test]
 fn law7_an_image_is_attached_once() {
-    if !machine_has(&["losetup"]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&["losetup"]) else { return };
     let image = Image::new(4 * MIB);
     let read_only = AttachOptions { read_only: true, ..AttachOptions::default() };
     let first = image.attach(&read_only).expect("attach");
@@ -92,9 +84,7 @@ fn law7_an_image_is_attached_once() {
 
 #[test]
 fn law7_of_two_who_attach_one_image_at_once_one_is_refused() {
-    if !machine_has(&[]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&[]) else { return };
     let image = Image::new(4 * MIB);
     let read_only = AttachOptions { read_only: true, ..AttachOptions::default() };
     let results = std::thread::scope(|scope| {
@@ -109,9 +99,7 @@ fn law7_of_two_who_attach_one_image_at_once_one_is_refused() {
 
 #[test]
 fn many_images_attached_at_once_get_a_device_each() {
-    if !machine_has(&[]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&[]) else { return };
     let images: Vec<_> = (0..6).map(|_| Image::new(MIB)).collect();
     let mut devices: Vec<_> = std::thread::scope(|scope| {
         let attach = |image: &Image| image.attach(&AttachOptions::default()).expect("attach").device;
@@ -125,9 +113,7 @@ fn many_images_attached_at_once_get_a_device_each() {
 
 #[test]
 fn a_read_only_device_takes_no_writes() {
-    if !machine_has(&["mke2fs"]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&["mke2fs"]) else { return };
     let image = Image::ext4(16 * MIB);
     let directory = image.mount_point("at");
     let before = fs::read(&image.path).expect("the image");
@@ -147,9 +133,7 @@ fn a_read_only_device_takes_no_writes() {
 
 #[test]
 fn a_file_system_that_the_kernel_does_not_know_undoes_the_attach() {
-    if !machine_has(&[]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&[]) else { return };
     let image = Image::new(16 * MIB);
     let mut boot = [0; 512];
     boot[..3].copy_from_slice(&[0xEB, 0x3C, 0x90]);
@@ -173,15 +157,13 @@ fn a_file_system_that_the_kernel_does_not_know_undoes_the_attach() {
 
 #[test]
 fn an_image_without_a_file_system_or_with_a_damaged_one_undoes_the_attach() {
-    if !machine_has(&["mke2fs"]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&["mke2fs"]) else { return };
     let image = Image::new(16 * MIB);
     let options = AttachOptions { mount_at: Some(image.mount_point("at")), ..AttachOptions::default() };
     assert_error(image.attach(&options), ErrorKind::Unsupported, &["disk.img: no file system", "sparsedisk format"]);
     image.assert_untouched();
 
-    run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4"]).arg(&image.path));
+    image.format("mke2fs", &["-q", "-F", "-t", "ext4"]);
     image.open().write_all_at(&[0xFF; 16], 1024 + 24).expect("write");
     assert_error(image.attach(&options), ErrorKind::Corrupt, &["ext4", "damaged", "without --at"]);
     image.assert_untouched();
@@ -189,9 +171,7 @@ fn an_image_without_a_file_system_or_with_a_damaged_one_undoes_the_attach() {
 
 #[test]
 fn the_directory_must_be_there_and_empty_and_no_mount_point() {
-    if !machine_has(&["mke2fs"]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&["mke2fs"]) else { return };
     let image = Image::ext4(16 * MIB);
     let at = |directory: &Path| {
         image.attach(&AttachOptions { mount_at: Some(directory.to_owned()), ..AttachOptions::default() })
@@ -215,9 +195,7 @@ fn the_directory_must_be_there_and_empty_and_no_mount_point() {
 
 #[test]
 fn the_sectors_are_as_large_as_the_image_was_made_for() {
-    if !machine_has(&[]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&[]) else { return };
     let image = Image::new(4 * MIB);
     image.open().write_all_at(b"EFI PART", 4096).expect("write");
     let attached = image.attach(&AttachOptions::default()).expect("attach");
@@ -226,9 +204,7 @@ fn the_sectors_are_as_large_as_the_image_was_made_for() {
 
 #[test]
 fn an_image_that_is_no_disk_is_refused() {
-    if !machine_has(&[]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&[]) else { return };
     let tiny = Image::new(511);
     assert_error(tiny.attach(&AttachOptions::default()), ErrorKind::InvalidInput, &["less than one sector"]);
     let odd = Image::new(MIB + 100);
@@ -241,9 +217,7 @@ fn an_image_that_is_no_disk_is_refused() {
 
 #[test]
 fn without_privileges_only_finding_works() {
-    if !machine_has(&[]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&[]) else { return };
     let image = Image::new(4 * MIB);
     let attached = image.attach(&AttachOptions::default()).expect("attach");
     fs::set_permissions(image.directory.path(), fs::Permissions::from_mode(0o755)).expect("permissions");

@@ -1,24 +1,27 @@
 //! The way back: three names, refusals, and who stands in the way.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use attach::{AttachOptions, Attached, detach, find, list};
+use attach::{AttachOptions, Attached, find, list};
 use disk_types::ErrorKind;
-use rustix::mount::MountFlags;
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountFlags, UnmountFlags};
 
-use crate::machine::{Image, Losetup, MIB, assert_error, attribute, machine_has, skip_unless, wait_until};
+use crate::machine::{
+    Image, Losetup, MIB, PATIENCE, assert_error, attribute, detach, machine_alone_has, machine_has, output,
+    skip_unless, spawn, wait_until,
+};
 
 #[test]
 fn detach_takes_the_image_the_device_and_the_directory() {
-    if !machine_has(&["mke2fs"]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&["mke2fs"]) else { return };
     let image = Image::ext4(16 * MIB);
     let directory = image.mount_point("at");
     let names: [&dyn Fn(&Attached) -> PathBuf; 3] =
@@ -33,9 +36,7 @@ fn detach_takes_the_image_the_device_and_the_directory() {
 
 #[test]
 fn detach_refuses_what_is_not_ours_and_says_what_is_right() {
-    if !machine_has(&["losetup", "mke2fs"]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&["losetup", "mke2fs"]) else { return };
     let image = Image::ext4(16 * MIB);
     let directory = image.mount_point("at");
     let empty = image.mount_point("empty");
@@ -51,7 +52,7 @@ fn detach_refuses_what_is_not_ours_and_says_what_is_right() {
     assert_error(detach(&image.path), ErrorKind::Refused, &["not attached by sparsedisk", &release]);
     rustix::mount::mount(&theirs.device, &directory, "ext4", MountFlags::empty(), None).expect("mount");
     let refused = detach(&directory);
-    rustix::mount::unmount(&directory, rustix::mount::UnmountFlags::empty()).expect("unmount");
+    rustix::mount::unmount(&directory, UnmountFlags::empty()).expect("unmount");
     assert_error(refused, ErrorKind::Refused, &["not attached by sparsedisk", &release]);
     assert_eq!(attribute(&theirs.device, "loop/autoclear"), "0");
 
@@ -70,18 +71,17 @@ fn detach_refuses_a_block_device_that_is_no_loop() {
         let mut nodes = names.filter(|name| !name.starts_with("loop")).map(|name| Path::new("/dev").join(name));
         nodes.find(|node| fs::metadata(node).is_ok_and(|node| node.file_type().is_block_device()))
     });
-    if !machine_has(&[]) || !skip_unless(other.is_none().then(|| "no other block device".to_owned())) {
+    let Some(_turn) = machine_has(&[]) else { return };
+    let Some(other) = other else {
+        skip_unless(Some("no other block device".to_owned()));
         return;
-    }
-    let other = other.expect("a block device");
+    };
     assert_error(detach(&other), ErrorKind::Refused, &["not a loop device", "sparsedisk list"]);
 }
 
 #[test]
 fn a_busy_file_system_is_in_use_by_a_named_process_and_stays() {
-    if !machine_has(&["mke2fs"]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&["mke2fs"]) else { return };
     let image = Image::ext4(16 * MIB);
     let directory = image.mount_point("at");
     image.attach_at(&directory);
@@ -96,17 +96,15 @@ fn a_busy_file_system_is_in_use_by_a_named_process_and_stays() {
     fs::create_dir(&inner).expect("a directory");
     rustix::mount::mount("none", &inner, "tmpfs", MountFlags::empty(), None).expect("mount");
     let held = detach(&image.path);
-    rustix::mount::unmount(&inner, rustix::mount::UnmountFlags::empty()).expect("unmount");
-    assert_error(held, ErrorKind::InUse, &["mounted below it", "umount ", "/at/inner"]);
+    rustix::mount::unmount(&inner, UnmountFlags::empty()).expect("unmount");
+    assert_error(held, ErrorKind::InUse, &["mounted on it", "umount ", "/at/inner"]);
     detach(&image.path).expect("detach");
     image.assert_untouched();
 }
 
 #[test]
 fn a_device_that_somebody_has_open_is_in_use_and_goes_when_it_is_closed() {
-    if !machine_has(&[]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&[]) else { return };
     let image = Image::new(4 * MIB);
     let attached = image.attach(&AttachOptions::default()).expect("attach");
     let opened = File::open(&attached.device).expect("the device");
@@ -122,19 +120,14 @@ fn a_device_that_somebody_has_open_is_in_use_and_goes_when_it_is_closed() {
 
 #[test]
 fn a_mount_in_another_namespace_is_in_use_by_a_named_process() {
-    if !machine_has(&["mke2fs", "unshare"]) {
-        return;
-    }
+    let Some(_turn) = machine_alone_has(&["mke2fs", "unshare"]) else { return };
     let image = Image::ext4(16 * MIB);
     let directory = image.mount_point("at");
     let attached = image.attach_at(&directory);
     // It copies the mounts of this namespace, our one among them, then waits for the end of its input.
-    let mut other = Command::new("unshare")
-        .args(["-m", "sh", "-c", "echo ready; exec cat"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("unshare");
+    let mut other = Command::new("unshare");
+    other.args(["-m", "sh", "-c", "echo ready; exec cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut other = spawn(&mut other).expect("unshare");
     let mut ready = [0; 6];
     other.stdout.as_mut().expect("its output").read_exact(&mut ready).expect("ready");
     let held = detach(&image.path);
@@ -150,9 +143,7 @@ fn a_mount_in_another_namespace_is_in_use_by_a_named_process() {
 
 #[test]
 fn a_mount_point_may_have_any_name() {
-    if !machine_has(&["mke2fs"]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&["mke2fs"]) else { return };
     let image = Image::ext4(16 * MIB);
     for name in ["a b", "tab\tline\nend", "back\\slash \\040", "#ümlaut"] {
         let directory = image.mount_point(name);
@@ -169,9 +160,7 @@ fn a_mount_point_may_have_any_name() {
 
 #[test]
 fn a_moved_image_is_listed_by_its_new_name_and_a_deleted_one_by_its_last() {
-    if !machine_has(&[]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&[]) else { return };
     let mut image = Image::new(4 * MIB);
     let attached = image.attach(&AttachOptions::default()).expect("attach");
     let listed =
@@ -186,4 +175,77 @@ fn a_moved_image_is_listed_by_its_new_name_and_a_deleted_one_by_its_last() {
     assert!(deleted.notes.iter().any(|note| note.contains("was deleted")), "{:?}", deleted.notes);
     assert_eq!(detach(&image.path).expect("detach").device, attached.device);
     assert_error(detach(&image.path), ErrorKind::NotFound, &["moved.img"]);
+}
+
+#[test]
+fn of_several_who_detach_one_image_at_once_one_does_and_the_others_find_it_gone() {
+    let Some(_turn) = machine_has(&["mke2fs"]) else { return };
+    let image = Image::ext4(16 * MIB);
+    let directory = image.mount_point("at");
+    image.attach_at(&directory);
+    let results = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| detach(&image.path))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+    for error in results.into_iter().filter_map(Result::err) {
+        assert!(matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Refused), "{error}");
+        assert!(error.to_string().contains("not attached"), "{error}");
+    }
+    image.assert_untouched();
+}
+
+/// Runs itself again under strace, which kills it where it enters mount(2).
+#[test]
+fn what_an_attach_killed_between_device_and_mount_leaves_is_listed_and_detached() {
+    const INSIDE: &str = "SPARSEDISK_TEST_KILLED_IMAGE";
+    if let Some(path) = std::env::var_os(INSIDE) {
+        let file = File::options().read(true).write(true).open(&path).expect("the image");
+        let mount_at = Some(Path::new(&path).with_file_name("at"));
+        let _ = attach::attach(Path::new(&path), &file, &AttachOptions { mount_at, ..AttachOptions::default() });
+        unreachable!("not killed");
+    }
+    let Some(_turn) = machine_has(&["mke2fs", "strace"]) else { return };
+    let image = Image::ext4(16 * MIB);
+    image.mount_point("at");
+    let name = "detaching::what_an_attach_killed_between_device_and_mount_leaves_is_listed_and_detached";
+    let test = std::env::current_exe().expect("this test");
+    let mut killed = Command::new("strace");
+    killed.args(["-f", "-qq", "-e", "trace=mount", "-e", "inject=mount:error=EIO:signal=KILL"]).arg(test);
+    let killed = output(killed.args(["--exact", name, "--nocapture"]).env(INSIDE, &image.path)).expect("strace");
+    let said = String::from_utf8_lossy(&killed.stderr);
+    assert!(said.contains("+++ killed by SIGKILL +++"), "{said}");
+
+    let left = list().expect("list");
+    let image_path = fs::canonicalize(&image.path).expect("a path");
+    let left = left.iter().find(|attached| attached.image == image_path).expect("listed");
+    assert!(left.ours && left.mounted_at.is_empty(), "{left:?}");
+    assert_eq!(detach(&image.path).expect("detach").device, left.device);
+    image.assert_untouched();
+}
+
+#[test]
+fn a_dead_file_system_elsewhere_does_not_hold_up_the_search_for_holders() {
+    let Some(_turn) = machine_has(&[]) else { return };
+    let Ok(server) = File::options().read(true).write(true).open("/dev/fuse") else {
+        skip_unless(Some("no /dev/fuse".to_owned()));
+        return;
+    };
+    let image = Image::new(4 * MIB);
+    let dead = image.mount_point("dead");
+    // Nobody ever answers from `server`. Closing it ends whoever waits for an answer.
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+    let options = CString::new(options).expect("text");
+    rustix::mount::mount("none", &dead, "fuse", MountFlags::empty(), Some(options.as_c_str())).expect("mount");
+    let in_it = rustix::fs::open(&dead, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("the directory");
+    let attached = image.attach(&AttachOptions::default()).expect("attach");
+    let opened = File::open(&attached.device).expect("the device");
+    let (answer, answered) = std::sync::mpsc::channel();
+    let path = image.path.clone();
+    let detaching = std::thread::spawn(move || answer.send(detach(&path)));
+    let held = answered.recv_timeout(PATIENCE);
+    drop((server, in_it, opened));
+    detaching.join().expect("no panic").expect("somebody listens");
+    rustix::mount::unmount(&dead, UnmountFlags::DETACH).expect("unmount");
+    assert_error(held.expect("an answer"), ErrorKind::InUse, &[&format!("process {} (", std::process::id())]);
 }

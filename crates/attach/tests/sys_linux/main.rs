@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 mod attaching;
+mod covered;
 mod detaching;
 mod machine;
 mod partitioned;

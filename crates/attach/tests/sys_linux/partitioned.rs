@@ -5,11 +5,11 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 use std::process::Command;
 
-use attach::{AttachOptions, KnownPartition, detach, find, trim_mounted};
+use attach::{AttachOptions, KnownPartition, find, trim_mounted};
 use disk_types::ByteRange;
 use rustix::mount::MountFlags;
 
-use crate::machine::{Image, MIB, attribute, machine_has, run};
+use crate::machine::{Image, MIB, attribute, detach, machine_alone_has, machine_has, run};
 
 /// An MBR with one entry for each range.
 fn write_mbr(image: &Image, partitions: &[KnownPartition]) {
@@ -34,9 +34,7 @@ fn ext4_at(image: &Image, offset: u64) {
 
 #[test]
 fn partitions_appear_and_the_first_file_system_among_them_is_mounted() {
-    if !machine_has(&["mke2fs"]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&["mke2fs"]) else { return };
     let image = Image::new(64 * MIB);
     let partitions = vec![partition(1, MIB, MIB), partition(2, 2 * MIB, 16 * MIB), partition(3, 20 * MIB, 16 * MIB)];
     write_mbr(&image, &partitions);
@@ -64,9 +62,7 @@ fn partitions_appear_and_the_first_file_system_among_them_is_mounted() {
 
 #[test]
 fn every_mount_point_of_every_partition_is_unmounted() {
-    if !machine_has(&["mke2fs"]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&["mke2fs"]) else { return };
     let image = Image::new(64 * MIB);
     let partitions = vec![partition(1, 2 * MIB, 16 * MIB), partition(2, 20 * MIB, 16 * MIB)];
     write_mbr(&image, &partitions);
@@ -89,9 +85,7 @@ fn every_mount_point_of_every_partition_is_unmounted() {
 #[test]
 fn where_dev_is_not_the_kernels_the_nodes_are_made_and_removed_again() {
     const INSIDE: &str = "SPARSEDISK_TEST_PLAIN_DEV";
-    if !machine_has(&["mke2fs", "unshare"]) {
-        return;
-    }
+    let Some(_turn) = machine_alone_has(&["mke2fs", "unshare"]) else { return };
     if std::env::var_os(INSIDE).is_none() {
         let name = "partitioned::where_dev_is_not_the_kernels_the_nodes_are_made_and_removed_again";
         let test = std::env::current_exe().expect("this test");

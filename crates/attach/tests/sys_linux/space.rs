@@ -3,17 +3,17 @@
 use std::fs::{self, File};
 use std::io::Read;
 
-use attach::{AttachOptions, detach, find, trim_mounted};
+use attach::{AttachOptions, find, trim_mounted};
 use disk_types::ErrorKind;
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, UnmountFlags};
 
-use crate::machine::{Image, MIB, assert_error, kernel_has, machine_has, skip_unless, wait_until, write_junk};
+use crate::machine::{
+    Image, MIB, Tmpfs, assert_error, detach, kernel_has, machine_has, skip_unless, wait_until, write_junk,
+};
 
 #[test]
 fn the_discard_option_alone_gives_deleted_space_back() {
-    if !machine_has(&["mke2fs"]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&["mke2fs"]) else { return };
     let image = Image::ext4(128 * MIB);
     let directory = image.mount_point("at");
     let attached = image.attach_at(&directory);
@@ -33,9 +33,7 @@ fn the_discard_option_alone_gives_deleted_space_back() {
 
 #[test]
 fn trim_through_the_mount_point_gives_deleted_space_back() {
-    if !machine_has(&["mke2fs"]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&["mke2fs"]) else { return };
     let image = Image::ext4(128 * MIB);
     let directory = image.mount_point("at");
     let attached = image.attach_at(&directory);
@@ -59,20 +57,58 @@ fn trim_through_the_mount_point_gives_deleted_space_back() {
 
 #[test]
 fn trim_of_what_is_not_mounted_is_refused() {
-    if !machine_has(&[]) {
-        return;
-    }
+    let Some(_turn) = machine_has(&[]) else { return };
     let image = Image::new(4 * MIB);
     let attached = image.attach(&AttachOptions::default()).expect("attach");
     assert_error(trim_mounted(&attached), ErrorKind::Refused, &["not mounted", "detach it and trim"]);
 }
 
 #[test]
+fn law9_what_did_not_fit_on_the_host_fails_the_detach() {
+    let Some(_turn) = machine_has(&["mke2fs"]) else { return };
+    // Without a journal it takes writes afterwards; with one it becomes read-only at the next.
+    for (kind, goes_on) in [("ext2", true), ("ext4", false)] {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        let host = Tmpfs::over(place.path(), 40 * MIB);
+        let image = Image::new_in(&host.path, 256 * MIB);
+        image.format("mke2fs", &["-q", "-F", "-t", kind]);
+        let directory = image.mount_point("at");
+        image.attach_at(&directory);
+        // Not synced: it is in memory, and the host has no room for it.
+        fs::write(directory.join("large"), vec![0xA5; 64 * MIB as usize]).expect("into memory");
+        let error = detach(&image.path).expect_err("not everything fits");
+        eprintln!("{kind}: {error}");
+        assert!(matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::Io), "{error}");
+        for words in [directory.to_str().expect("text"), "reached the image", "stays mounted", "umount "] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        assert_eq!(find(&image.path).expect("find").expect("still attached").mounted_at, [directory.as_path()]);
+
+        // As the advice says.
+        rustix::mount::mount_remount(&host.path, MountFlags::empty(), c"size=200M").expect("more room");
+        if goes_on {
+            // The file system itself reports what it lost, to the first who writes again.
+            let large = directory.join("large");
+            let write =
+                || fs::write(&large, vec![0xA5; 64 * MIB as usize]).and_then(|()| File::open(&large)?.sync_all());
+            wait_until("the file is written", || write().is_ok());
+            detach(&image.path).expect("detach");
+            image.attach_at(&directory);
+            let large = fs::read(directory.join("large")).expect("the file");
+            assert!(large.len() as u64 == 64 * MIB && large.iter().all(|&byte| byte == 0xA5));
+        } else {
+            rustix::mount::unmount(&directory, UnmountFlags::empty()).expect("unmount");
+        }
+        wait_until("the device can be detached", || detach(&image.path).is_ok());
+        image.assert_untouched();
+    }
+}
+
+#[test]
 fn xfs_and_btrfs_are_mounted_trimmed_and_detached_too() {
     for (file_system, program) in [("xfs", "mkfs.xfs"), ("btrfs", "mkfs.btrfs")] {
-        if !machine_has(&[program])
-            || !skip_unless((!kernel_has(file_system)).then(|| format!("no {file_system} in the kernel")))
-        {
+        let Some(_turn) = machine_has(&[program]) else { continue };
+        if !skip_unless((!kernel_has(file_system)).then(|| format!("no {file_system} in the kernel"))) {
             continue;
         }
         let image = Image::formatted(512 * MIB, program, &["-q"]);

@@ -72,7 +72,7 @@ fn shows_3_trim_frees_at_least_what_fallocate_frees() {
     assert!(allocated(&image) <= allocated(&room.path("copy.img")));
 }
 
-/// 20,000 extents; with SPARSEDISK_REQUIRE_ALL=1 the 200,000.
+/// 20,000 extents; with SPARSEDISK_REQUIRE_ALL=1 the 200,000 that the map is built for.
 #[test]
 fn shows_4_the_map_agrees_with_seek_data_extent_for_extent() {
     let all = std::env::var_os("SPARSEDISK_REQUIRE_ALL").is_some_and(|all| all == "1");

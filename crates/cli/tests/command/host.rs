@@ -64,7 +64,12 @@ impl Drop for Detach<'_> {
 #[test]
 fn attach_list_trim_and_detach() {
     let room = Room::new();
-    let image = room.create_fat("disk.img", "64MiB");
+    let image = room.create("disk.img", "64MiB");
+    // A file system that every kernel with loop devices knows.
+    if room.judge("mke2fs", &["-q", "-F", "-t", "ext4", "disk.img"]).is_none() {
+        return;
+    }
+    let empty = allocated(&image);
     std::fs::create_dir(room.path("at")).unwrap();
     let ran = room.run(&["attach", "disk.img", "--at", "at", "--json"]);
     if ran.code() != 0 {
@@ -90,10 +95,10 @@ fn attach_list_trim_and_detach() {
     std::fs::remove_file(room.path("at/file")).unwrap();
     rustix::fs::sync();
     let trimmed = room.json(&["trim", "disk.img"]);
-    assert!(trimmed["allocated_after_bytes"].as_u64().unwrap() < 4 * MIB, "{trimmed}");
+    assert!(trimmed["allocated_after_bytes"].as_u64().unwrap() < empty + MIB, "{trimmed}");
 
     let detached = room.json(&["detach", text(&room.path("at"))]);
     assert_eq!(detached["device"], device.as_str());
-    assert!(allocated(&image) < 4 * MIB);
+    assert!(allocated(&image) < empty + MIB);
     assert_eq!(room.run(&["trim", "disk.img"]).code(), 0, "the lock is gone");
 }

@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 
@@ -47,6 +48,20 @@ impl Room {
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran(self.program(arguments).output().expect("the program runs"))
+    }
+
+    /// Runs it as a user to whom permissions apply: this one, or nobody where this one is root.
+    pub(crate) fn run_as_nobody(&self, arguments: &[&str]) -> Ran {
+        if !rustix::process::geteuid().is_root() {
+            return self.run(arguments);
+        }
+        // A copy in the room, because the way to the original may be closed to others.
+        let everyone = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(self.directory.path(), everyone).expect("our own directory");
+        let copy = self.path("sparsedisk");
+        std::fs::copy(env!("CARGO_BIN_EXE_sparsedisk"), &copy).expect("the program is a file");
+        let ran = self.command(text(&copy), arguments).uid(65534).gid(65534).output();
+        Ran(ran.expect("the program runs"))
     }
 
     /// Runs it with --json, and gives the object; it must succeed.

@@ -76,7 +76,7 @@ file system    [..]
 in use         no
 
 part  offset    size  file system  label       free  type
-   -     0 B  64 MiB  fat32        -      [..] MiB  the whole disk
+   -     0 B  64 MiB  FAT32        -      61.99 MiB  the whole disk
 
 "#]]);
     let info = room.json(&["info", "disk.img"]);
@@ -267,7 +267,7 @@ formatted disk.img: fat32 "ONE", [..] free; [..] allocated
 
 "#]]);
     room.snap(&["format", "disk.img", "--fs", "fat16"]).code(3).stdout_eq(str![""]).stderr_eq(str![[r#"
-sparsedisk: cannot format disk.img: it holds a fat32 file system "ONE"; --force formats it all the same, and what is inside is lost
+sparsedisk: cannot format disk.img: it holds a FAT32 file system "ONE"; --force formats it all the same, and what is inside is lost
 
 "#]]);
     assert_eq!(room.json(&["format", "disk.img", "--fs", "fat16", "--force"])["file_system"], "fat16");

@@ -70,7 +70,7 @@ fn a_volume_that_refuses_is_left_alone_and_its_zeroes_are_freed() {
     assert_eq!(plan.ranges, [range(MIB, 2 * MIB), range(9 * MIB, 16 * MIB)]);
     assert_eq!(plan.refused.len(), 1);
     let left = &plan.refused[0];
-    assert_eq!((left.range, left.what.as_str()), (range(MIB / 2, 6 * MIB), "the fat32 volume in partition 1"));
+    assert_eq!((left.range, left.what.as_str()), (range(MIB / 2, 6 * MIB), "the FAT32 volume in partition 1"));
     assert!(left.why.contains("it is dirty"), "{}", left.why);
     assert_eq!(left.advice.as_deref(), Some("run fsck.vfat"));
 }

@@ -1,7 +1,8 @@
 //! Moving the data.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::{Duration, Instant};
 
 use super::pieces;
 use super::walk::{Tally, Walk};
@@ -13,10 +14,18 @@ const SMALLEST_GRANULE_BYTES: u64 = 4096;
 /// And of at most this size, which is NTFS's.
 const LARGEST_GRANULE_BYTES: u64 = 64 << 10;
 
+/// Extents up to this size are copied by the kernel wherever it can: one call instead of two is what counts there.
+const SMALL_EXTENT_BYTES: u64 = 64 << 10;
+/// Data of larger extents copied either way before the faster way is known.
+const TRIAL_BYTES: u64 = 8 << 20;
+
 /// Copies the data extents.
 pub(super) fn by_extents(source: &SparseFile, target: &SparseFile, walk: &mut Walk<'_>) -> Result<Tally> {
-    let in_kernel = AtomicBool::new(true);
+    // The kernel knows nothing of files on simulated volumes.
+    let known = source.as_file().is_some() && target.as_file().is_some();
+    let ways = Ways { in_kernel: AtomicBool::new(known), kernel: Trial::default(), ours: Trial::default() };
     walk.run(&|extents, buffer| {
+        let buffer_bytes = buffer.len();
         let mut tally = Tally::default();
         for extent in extents {
             let range = extent.range;
@@ -24,20 +33,65 @@ pub(super) fn by_extents(source: &SparseFile, target: &SparseFile, walk: &mut Wa
                 tally.holes += range.len();
                 continue;
             }
-            if let Some(rest) = copy_in_kernel(source, target, range, &in_kernel)? {
-                for (at, len) in pieces(rest, buffer.len()) {
-                    source.read_at(at, &mut buffer[..len])?;
-                    target.write_at(at, &buffer[..len])?;
-                }
+            let began = Instant::now();
+            let by_kernel = ways.prefer_kernel(range);
+            let rest = if by_kernel { copy_in_kernel(source, target, range, &ways.in_kernel)? } else { Some(range) };
+            for (at, len) in rest.into_iter().flat_map(|rest| pieces(rest, buffer_bytes)) {
+                source.read_at(at, &mut buffer[..len])?;
+                target.write_at(at, &buffer[..len])?;
             }
+            ways.learn(by_kernel, range, began.elapsed());
             tally.copied += range.len();
         }
         Ok(tally)
     })
 }
 
-/// Lets the system copy `range` by itself, which file servers and sharing file systems do without moving it. Returns
-/// what it did not do.
+/// Two ways for the data: inside the kernel, or through our memory.
+///
+/// File servers copy by themselves, and the kernel's way is many times faster there. On a local disk it can be the slower
+/// one (ext4 gets single pages from it). No call tells which, so the first megabytes are timed.
+struct Ways {
+    /// False once the kernel said that it cannot.
+    in_kernel: AtomicBool,
+    kernel: Trial,
+    ours: Trial,
+}
+
+#[derive(Default)]
+struct Trial {
+    bytes: AtomicU64,
+    nanoseconds: AtomicU64,
+}
+
+impl Ways {
+    fn prefer_kernel(&self, range: ByteRange) -> bool {
+        if !self.in_kernel.load(Relaxed) || range.len() <= SMALL_EXTENT_BYTES {
+            return self.in_kernel.load(Relaxed);
+        }
+        if self.kernel.bytes.load(Relaxed) < TRIAL_BYTES {
+            return true;
+        }
+        self.ours.bytes.load(Relaxed) >= TRIAL_BYTES && self.kernel.cost() <= self.ours.cost()
+    }
+
+    fn learn(&self, by_kernel: bool, range: ByteRange, took: Duration) {
+        let trial = if by_kernel { &self.kernel } else { &self.ours };
+        if range.len() > SMALL_EXTENT_BYTES && trial.bytes.load(Relaxed) < TRIAL_BYTES {
+            trial.nanoseconds.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX >> 8), Relaxed);
+            trial.bytes.fetch_add(range.len(), Relaxed);
+        }
+    }
+}
+
+impl Trial {
+    /// Nanoseconds for a mebibyte.
+    fn cost(&self) -> u64 {
+        (self.nanoseconds.load(Relaxed) << 8) / (self.bytes.load(Relaxed) >> 12).max(1)
+    }
+}
+
+/// Lets the system copy `range` by itself. Returns what it did not do.
 fn copy_in_kernel(
     source: &SparseFile,
     target: &SparseFile,

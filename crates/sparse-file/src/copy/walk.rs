@@ -2,10 +2,10 @@
 
 use std::iter::Sum;
 use std::ops::AddAssign;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::CopyObserver;
@@ -90,14 +90,15 @@ impl<'a> Walk<'a> {
     pub(super) fn run(&mut self, work: &Work<'_>) -> Result<Tally> {
         let stop = AtomicBool::new(false);
         let (batches_in, batches) = sync_channel(self.workers);
-        let batches = Mutex::new(batches);
+        // The workers alone hold it: should all of them panic, sending fails instead of waiting for ever.
+        let batches = Arc::new(Mutex::new(batches));
         let (results_in, results) = channel();
         thread::scope(|scope| {
             for _ in 0..self.workers {
-                let (results_in, batches, stop) = (results_in.clone(), &batches, &stop);
-                scope.spawn(move || serve(batches, &results_in, stop, work));
+                let (results_in, batches, stop) = (results_in.clone(), Arc::clone(&batches), &stop);
+                scope.spawn(move || serve(&batches, &results_in, stop, work));
             }
-            drop(results_in);
+            drop((results_in, batches));
             // Owned by this closure, so that the workers end when it does, in a panic of the observer too.
             let batches_in = batches_in;
             let mut sum = Tally::default();

@@ -1,13 +1,16 @@
 //! Locks, holders, and being the only one (laws 4 and 7).
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use sparse_file::{Access, ErrorKind, Hold, SparseFile};
 
-use crate::places::{self, MIB, open_again, output, run, skipped};
+use crate::files::open_again;
+use test_places as places;
+use test_places::{MIB, again_as_nobody, output, run, skipped};
 
 /// Another process that has a file open until it is told to stop.
 struct Stranger {
@@ -174,4 +177,24 @@ fn the_lock_is_one_that_other_programs_see() {
         Ok(status) => assert!(!status.success()),
         Err(error) => skipped(&format!("flock: {error}")),
     }
+}
+
+#[test]
+fn law4_who_does_not_own_a_file_cannot_be_sure_to_be_alone() {
+    if let Some(image) = std::env::var_os(places::FILE_OF_ROOT) {
+        let error = open_again(Path::new(&image), Access::ReadWrite).sole_opener().map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+        return assert!(error.to_string().contains("belongs to another user"), "{error}");
+    }
+    if !rustix::process::geteuid().is_root() {
+        return skipped("only root can leave a file to others");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("image");
+    drop(SparseFile::create(&image, MIB, sparse_file::Allocation::Sparse).unwrap());
+    std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&image, Permissions::from_mode(0o666)).unwrap();
+    // Open here, where the other user cannot look.
+    let _open = File::options().read(true).write(true).open(&image).unwrap();
+    again_as_nobody("alone::law4_who_does_not_own_a_file_cannot_be_sure_to_be_alone", &image);
 }

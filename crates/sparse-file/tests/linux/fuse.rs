@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use sparse_file::{Ability, Access, ErrorKind, MapKind, SparseFile, ZeroEffect, ZeroMode};
 use tempfile::TempDir;
 
-use crate::places::{KIB, MIB, range, run, skipped};
+use crate::files::range;
+use test_places::{KIB, MIB, run, skipped};
 
 /// One file of 4 MiB on a FUSE file system without fallocate.
 struct Fuse {

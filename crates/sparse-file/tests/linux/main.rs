@@ -3,10 +3,10 @@
 #![cfg(target_os = "linux")]
 
 mod alone;
+mod files;
 mod fuse;
 mod map;
 mod no_space;
 mod opening;
-mod places;
 mod space;
 mod twin;

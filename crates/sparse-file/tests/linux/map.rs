@@ -6,7 +6,9 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use sparse_file::{ByteRange, Extent, ExtentKind, SparseFile};
 
-use crate::places::{self, KIB, MIB, range, skipped};
+use crate::files::{Files, range};
+use test_places as places;
+use test_places::{KIB, MIB, skipped};
 
 /// Data and holes, as `lseek(2)` tells them.
 fn by_seek(file: &SparseFile) -> Vec<(bool, ByteRange)> {

@@ -5,7 +5,9 @@ use std::io::Write;
 
 use sparse_file::{Access, Allocation, ErrorKind, SparseFile, ZeroMode};
 
-use crate::places::{self, MIB, Place, open_again, range};
+use crate::files::{Files, open_again, range};
+use test_places as places;
+use test_places::{MIB, Place};
 
 /// File systems small enough to fill. xfs and btrfs are never as small as this; xfs has 300 MiB at least.
 fn small_places() -> Vec<Place> {

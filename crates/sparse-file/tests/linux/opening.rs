@@ -6,7 +6,9 @@ use std::path::Path;
 
 use sparse_file::{Access, Allocation, Error, ErrorKind, MAX_OFFSET, SparseFile};
 
-use crate::places::{self, KIB, MIB, open_again, output, range, run, skipped};
+use crate::files::{Files, open_again, range};
+use test_places as places;
+use test_places::{KIB, MIB, again_as_nobody, output, run, skipped};
 
 fn create(path: &Path, len_bytes: u64) -> Result<SparseFile, Error> {
     SparseFile::create(path, len_bytes, Allocation::Sparse)
@@ -197,17 +199,7 @@ fn a_read_only_file_system_says_so() {
 #[test]
 fn a_file_this_user_may_not_write_can_still_be_read() {
     if rustix::process::geteuid().is_root() {
-        // Nothing is forbidden to root, so the test runs itself again as somebody else, from where that user can read it.
-        let name = "opening::a_file_this_user_may_not_write_can_still_be_read";
-        let dir = tempfile::tempdir().unwrap();
-        let everybody = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(dir.path(), everybody.clone()).unwrap();
-        let copy = dir.path().join("test");
-        fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-        fs::set_permissions(&copy, everybody).unwrap();
-        let program = copy.to_str().unwrap();
-        let said = output("setpriv", &["--reuid=65534", "--clear-groups", program, "--exact", name]).unwrap();
-        return assert!(said.contains("1 passed"), "{said}");
+        return again_as_nobody("opening::a_file_this_user_may_not_write_can_still_be_read", Path::new(""));
     }
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("image");

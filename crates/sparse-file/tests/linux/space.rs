@@ -2,7 +2,9 @@
 
 use sparse_file::{Ability, ErrorKind, ExtentKind, ZeroEffect, ZeroMode, is_zero};
 
-use crate::places::{self, KIB, MIB, range};
+use crate::files::{Files, range};
+use test_places as places;
+use test_places::{KIB, MIB};
 
 const KEEP: ZeroMode = ZeroMode { may_unmap: false, fast_only: false };
 const FREE: ZeroMode = ZeroMode { may_unmap: true, fast_only: false };

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use sparse_file::{ByteRange, SparseFile, ZeroMode};
 
-use crate::places;
+use crate::files::Files;
+use test_places as places;
 
 const LEN: usize = 512 << 10;
 

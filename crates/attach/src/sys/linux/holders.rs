@@ -30,8 +30,10 @@ pub(super) fn of_devices(devices: &[DeviceNumber]) -> BTreeSet<Process> {
         if place.ends_with("mountinfo") {
             MountTable::read_of(place).is_ok_and(|table| table.has(devices))
         } else {
-            let device = fs::metadata(place).ok().filter(|file| file.file_type().is_block_device());
-            device.is_some_and(|device| devices.contains(&node_number(&device)))
+            // The name first: asking after a file of a server that no longer answers would never come back.
+            fs::read_link(place).is_ok_and(|target| target.starts_with("/dev"))
+                && fs::metadata(place)
+                    .is_ok_and(|file| file.file_type().is_block_device() && devices.contains(&node_number(&file)))
         }
     })
 }

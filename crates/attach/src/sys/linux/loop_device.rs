@@ -86,28 +86,28 @@ pub(super) fn ensure_node(path: &Path, number: DeviceNumber) -> io::Result<()> {
     }
 }
 
-/// /dev/loop-control, locked against every other program that looks for a free device and then takes it. (systemd
-/// locks it for the same reason.)
+/// /dev/loop-control, locked against every other program that looks for a free device and then takes it, or releases
+/// one. (systemd locks it for the same reason.)
 pub(super) struct Control {
     file: File,
 }
 
 impl Control {
     /// Opens and locks it, or says why there are no loop devices for this user.
-    pub(super) fn open() -> Result<Self> {
+    pub(super) fn open(operation: &'static str) -> Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open("/dev/loop-control").map_err(|error| match error
             .raw_os_error()
             .map(Errno::from_raw_os_error)
         {
-            Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => Error::new(ErrorKind::Unsupported, "attach")
+            Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => Error::new(ErrorKind::Unsupported, operation)
                 .because("this kernel offers no loop devices (/dev/loop-control)")
                 .advise("load the module with `modprobe loop`, or use `sparsedisk serve`")
                 .caused_by(error),
-            Some(Errno::ACCESS | Errno::PERM) => not_permitted("attach"),
-            _ => Error::from_io("attach", error).because("/dev/loop-control cannot be opened"),
+            Some(Errno::ACCESS | Errno::PERM) => not_permitted(operation),
+            _ => Error::from_io(operation, error).because("/dev/loop-control cannot be opened"),
         })?;
         rustix::fs::flock(&file, FlockOperation::LockExclusive)
-            .map_err(|error| Error::from_io("attach", error.into()).because("/dev/loop-control cannot be locked"))?;
+            .map_err(|error| Error::from_io(operation, error.into()).because("/dev/loop-control cannot be locked"))?;
         Ok(Self { file })
     }
 
@@ -155,6 +155,32 @@ impl Control {
             }
         }
         Err(Error::new(ErrorKind::InUse, "attach").because("every free loop device was taken by somebody else"))
+    }
+}
+
+impl Binding {
+    /// Opens the device if it is still bound to the same image by us. While the handle is open nobody can bind it to
+    /// another: the driver releases a device at its last close.
+    ///
+    /// # Errors
+    /// `NotFound` if it is bound to something else, or to nothing.
+    pub(super) fn hold(&self, operation: &'static str) -> Result<File> {
+        let found = File::open(self.device.path()).and_then(|handle| Ok((ioctl::loop_status(&handle)?, handle)));
+        let gone = || {
+            Error::new(ErrorKind::NotFound, operation)
+                .at_path(self.backing_file.display())
+                .because("it is not attached any more: somebody else was faster")
+        };
+        match found {
+            Ok((status, handle)) => {
+                let same = self.identity == Some((status.lo_device, status.lo_inode));
+                if same && status.lo_file_name.starts_with(TAG) { Ok(handle) } else { Err(gone()) }
+            }
+            Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
+                Some(Errno::NXIO | Errno::NOENT) => Err(gone()),
+                _ => Err(Error::from_io(operation, error).at_path(self.device.path().display())),
+            },
+        }
     }
 }
 
@@ -240,11 +266,12 @@ impl LoopDevice {
         }
     }
 
-    /// Flushes and releases it, and waits until it is gone.
+    /// Flushes and releases it, and waits until it is gone. `held` is an open handle of it, so that it is still the
+    /// device that was meant.
     ///
     /// # Errors
     /// `InUse` if somebody uses it: a mount that this process cannot see, a swap area, a process that has it open.
-    pub(super) fn release(&self, operation: &'static str) -> Result<()> {
+    pub(super) fn release(&self, held: File, operation: &'static str) -> Result<()> {
         let node = self.path();
         let at_node = |error: io::Error| Error::from_io(operation, error).at_path(node.display());
         let before = self.incarnation();
@@ -258,6 +285,7 @@ impl LoopDevice {
             }
             Err(error) => return Err(at_node(error)),
         };
+        drop(held);
         handle.sync_all().map_err(|error| {
             at_node(error)
                 .because("what was written to it could not be flushed into the image")
@@ -270,7 +298,7 @@ impl LoopDevice {
         drop(handle);
         // It goes when the last of those who have it open closes it: normally us, just now.
         let began = Instant::now();
-        while self.incarnation() == before {
+        while before.is_some() && self.incarnation() == before {
             if began.elapsed() > LINGER {
                 return Err(self.in_use(operation, "it is unmounted, and goes as soon as it is closed"));
             }
@@ -337,5 +365,35 @@ mod tests {
         assert_eq!(parse_device_number("259:12\n"), Some((259, 12)));
         assert_eq!(parse_device_number("259"), None);
         assert_eq!(parse_device_number("a:b"), None);
+    }
+
+    #[test]
+    fn a_device_is_held_only_as_what_it_was_and_nothing_else_can_be_bound_meanwhile() {
+        let control = match Control::open("test") {
+            Ok(control) => control,
+            Err(error) => {
+                assert!(std::env::var_os("SPARSEDISK_REQUIRE_ALL").is_none_or(|value| value != "1"), "{error}");
+                eprintln!("skipped: {error}");
+                return;
+            }
+        };
+        let image = tempfile::NamedTempFile::new().expect("an image");
+        image.as_file().set_len(1 << 20).expect("its length");
+        let (device, handle) = control.bind(image.path(), image.as_file(), 512, false).expect("bind");
+        let mut binding = device.binding().expect("its status").expect("bound");
+        let held = binding.hold("test").expect("the same image");
+        drop(handle);
+
+        let (number, inode) = binding.identity.expect("an identity");
+        binding.identity = Some((number, inode + 1));
+        assert_eq!(binding.hold("test").expect_err("another image").kind(), ErrorKind::NotFound);
+        binding.identity = Some((number, inode));
+
+        // Somebody else releases it.
+        ioctl::loop_clear(&File::open(device.path()).expect("the device")).expect("release");
+        let still = ioctl::loop_status(&held).expect("bound as long as it is held");
+        assert_eq!((still.lo_device, still.lo_inode), (number, inode));
+        device.release(held, "test").expect("release");
+        assert_eq!(binding.hold("test").expect_err("not bound").kind(), ErrorKind::NotFound);
     }
 }

@@ -31,18 +31,19 @@ pub(super) fn resolve(target: &Path) -> Result<Binding> {
     } else if kind.is_dir() {
         mounted_at(target)?
     } else if kind.is_file() {
-        let mut bindings = bound()?;
-        // Somebody else's device of the same image must not hide ours.
-        bindings.sort_by_key(|binding| !binding.ours);
-        let found = bindings.iter().position(|binding| is_image(binding, target, &metadata));
-        let found = found.ok_or_else(|| {
+        of_image(target, &metadata)?.ok_or_else(|| {
             refused(target, "it is not attached").advise("`sparsedisk list` shows what can be detached")
-        })?;
-        bindings.swap_remove(found)
+        })?
     } else {
         return Err(refused(target, "it is neither an image, nor a block device, nor a directory"));
     };
     ours(target, binding)
+}
+
+/// The binding of the image at `path`, by whomever it was made. Somebody else's of the same image does not hide ours.
+pub(super) fn of_image(path: &Path, metadata: &fs::Metadata) -> Result<Option<Binding>> {
+    let of_image = bound()?.into_iter().filter(|binding| is_image(binding, path, metadata));
+    Ok(of_image.min_by_key(|binding| !binding.ours))
 }
 
 /// Whether `binding` is of the file at `path`. Without the right to ask the device, the path that sysfs shows decides.

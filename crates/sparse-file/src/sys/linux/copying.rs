@@ -36,10 +36,15 @@ pub(crate) fn copy_mode(source: &File, destination: &File) -> io::Result<()> {
 pub(crate) fn rename_new(_file: &File, path: &Path, new: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, path, CWD, new, RenameFlags::NOREPLACE) {
         // A file system that cannot promise it can usually link, which never replaces either.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            fs::hard_link(path, new)?;
-            fs::remove_file(path)
-        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::hard_link(path, new) {
+            Ok(()) => fs::remove_file(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            // Nor does it know links (exFAT through FUSE): then an empty file of ours is what is replaced.
+            Err(_) => {
+                drop(File::create_new(new)?);
+                fs::rename(path, new).inspect_err(|_| drop(fs::remove_file(new)))
+            }
+        },
         done => Ok(done?),
     }
 }

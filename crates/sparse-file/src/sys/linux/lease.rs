@@ -16,7 +16,8 @@ pub(crate) struct Lease<'a> {
 
 /// Takes a write lease. `None`: somebody has the file open, ourselves by a second descriptor included.
 ///
-/// [`io::ErrorKind::Unsupported`] where the file system has no leases, or the file belongs to another user.
+/// [`io::ErrorKind::Unsupported`] where the file system has no leases; [`io::ErrorKind::PermissionDenied`] where the file
+/// belongs to another user.
 pub(crate) fn lease(file: &File) -> io::Result<Option<Lease<'_>>> {
     // Ignored unless a program asks for it. The signal sent otherwise, SIGIO, would end the process.
     fcntl(file, F_SETSIG, libc::SIGURG)?;
@@ -24,7 +25,7 @@ pub(crate) fn lease(file: &File) -> io::Result<Option<Lease<'_>>> {
         Ok(_) => Ok(Some(Lease { file })),
         Err(error) => match error.raw_os_error() {
             Some(libc::EAGAIN) => Ok(None),
-            Some(libc::EACCES | libc::EINVAL | libc::ENOLCK | libc::EOPNOTSUPP | libc::ENOSYS) => {
+            Some(libc::EINVAL | libc::ENOLCK | libc::EOPNOTSUPP | libc::ENOSYS) => {
                 Err(io::Error::new(io::ErrorKind::Unsupported, error))
             }
             _ => Err(error),

@@ -1,59 +1,52 @@
-//! Places to test in: directories on real file systems.
+//! For the tests of sparsedisk: directories on real file systems, and who may use them.
+//!
+//! A test that cannot run here says why through [`skipped`], which is an error where `SPARSEDISK_REQUIRE_ALL` is 1.
+#![cfg(target_os = "linux")]
+#![forbid(unsafe_code)]
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, Weak};
 
-use sparse_file::{Access, Allocation, ByteRange, ErrorKind, SparseFile};
 use tempfile::TempDir;
 
 /// One kibibyte.
-pub(crate) const KIB: u64 = 1 << 10;
+pub const KIB: u64 = 1 << 10;
 /// One mebibyte.
-pub(crate) const MIB: u64 = 1 << 20;
+pub const MIB: u64 = 1 << 20;
 
 /// A directory on a known file system, gone with everything in it when dropped.
-pub(crate) struct Place {
-    pub(crate) name: &'static str,
+#[derive(Debug)]
+pub struct Place {
+    /// The file system: `here`, `tmpfs`, or what it was mounted as.
+    pub name: &'static str,
     dir: TempDir,
     _mount: Option<Arc<Mount>>,
 }
 
 impl Place {
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    /// A name in it.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub(crate) fn dir(&self) -> &Path {
+    /// Itself.
+    pub fn dir(&self) -> &Path {
         self.dir.path()
-    }
-
-    /// A new sparse file, whose last sector was written.
-    pub(crate) fn file(&self, name: &str, len_bytes: u64) -> SparseFile {
-        let made = SparseFile::create(&self.path(name), len_bytes, Allocation::Sparse);
-        made.unwrap_or_else(|error| panic!("{}: {error}", self.name))
-    }
-
-    /// A file that is one hole.
-    pub(crate) fn hole(&self, name: &str, len_bytes: u64) -> SparseFile {
-        let file = self.file(name, len_bytes);
-        if !["ext2", "fuse"].contains(&self.name) {
-            file.punch(range(0, len_bytes)).unwrap();
-        }
-        file
     }
 }
 
 /// Every file system there is here.
-pub(crate) fn all() -> Vec<Place> {
+pub fn all() -> Vec<Place> {
     let mut places = always();
     places.extend(["ext4", "xfs", "btrfs"].into_iter().filter_map(mounted));
     places
 }
 
 /// Those that need no rights.
-pub(crate) fn always() -> Vec<Place> {
+pub fn always() -> Vec<Place> {
     let mut places = vec![Place { name: "here", dir: tempfile::tempdir().unwrap(), _mount: None }];
     match TempDir::new_in("/dev/shm") {
         Ok(dir) => places.push(Place { name: "tmpfs", dir, _mount: None }),
@@ -63,7 +56,7 @@ pub(crate) fn always() -> Vec<Place> {
 }
 
 /// A place on a loop-mounted file system of 512 MiB, shared by all tests that run at the time.
-pub(crate) fn mounted(name: &'static str) -> Option<Place> {
+pub fn mounted(name: &'static str) -> Option<Place> {
     static SHARED: Mutex<Vec<(&str, Weak<Mount>)>> = Mutex::new(Vec::new());
     let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let known = shared.iter().find(|(of, _)| *of == name).and_then(|(_, mount)| mount.upgrade());
@@ -81,18 +74,19 @@ pub(crate) fn mounted(name: &'static str) -> Option<Place> {
 }
 
 /// A place of its own, small enough to fill.
-pub(crate) fn small(name: &'static str, bytes: u64) -> Option<Place> {
+pub fn small(name: &'static str, bytes: u64) -> Option<Place> {
     made_with(name, bytes, &[])
 }
 
 /// A place of its own, made with these options of its mkfs.
-pub(crate) fn made_with(name: &'static str, bytes: u64, options: &[&str]) -> Option<Place> {
+pub fn made_with(name: &'static str, bytes: u64, options: &[&str]) -> Option<Place> {
     let mount = Arc::new(Mount::new(name, bytes, options)?);
     let dir = TempDir::new_in(&mount.at).unwrap();
     Some(Place { name, dir, _mount: Some(mount) })
 }
 
 /// A mounted file system. Unmounted when dropped.
+#[derive(Debug)]
 struct Mount {
     at: PathBuf,
     _beneath: TempDir,
@@ -116,11 +110,12 @@ impl Mount {
             let (program, kind): (_, &[&str]) = match name {
                 "xfs" => ("mkfs.xfs", &["-q"]),
                 "btrfs" => ("mkfs.btrfs", &["-q"]),
-                "vfat" => ("mkfs.vfat", &[]),
+                "exfat-fuse" => ("mkfs.exfat", &[]),
                 _ => ("mke2fs", &["-q", "-F", "-t", name]),
             };
             let made = run(program, &[kind, options, &[image]].concat());
-            made.and_then(|()| run("mount", &["-o", "loop", image, directory]))
+            let kind: &[&str] = if name == "exfat-fuse" { &["-t", name] } else { &[] };
+            made.and_then(|()| run("mount", &[kind, &["-o", "loop", image, directory]].concat()))
         };
         match done {
             Ok(()) => Some(Self { at, _beneath: beneath }),
@@ -134,19 +129,22 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        if let Err(why) = run("umount", &[self.at.to_str().unwrap()]) {
-            eprintln!("{}: {why}", self.at.display());
+        let at = self.at.to_str().unwrap();
+        // A child of another test, between `fork` and `exec`, may keep it busy for that moment.
+        let busy = (0..1000).all(|_| run("umount", &[at]).is_err());
+        if busy && let Err(why) = run("umount", &["--lazy", at]) {
+            eprintln!("{at}: {why}");
         }
     }
 }
 
 /// Runs a program to its end.
-pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+pub fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     output(program, arguments).map(drop)
 }
 
 /// What a program printed.
-pub(crate) fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
+pub fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let done = Command::new(program).args(arguments).env("PATH", path).output();
     let done = done.map_err(|error| format!("{program}: {error}"))?;
@@ -156,24 +154,26 @@ pub(crate) fn output(program: &str, arguments: &[&str]) -> Result<String, String
     Err(format!("{program}: {}", String::from_utf8_lossy(&done.stderr).trim()))
 }
 
+/// Where [`again_as_nobody`] tells the test's second run about a file of root's.
+pub const FILE_OF_ROOT: &str = "SPARSEDISK_TEST_FILE";
+
+/// Runs a test of this program again as a user to whom permissions apply, from where that user can read it.
+pub fn again_as_nobody(test: &str, file: &Path) {
+    let dir = tempfile::tempdir().unwrap();
+    let everybody = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(dir.path(), everybody.clone()).unwrap();
+    let program = dir.path().join("test");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    std::fs::set_permissions(&program, everybody).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--clear-groups"]).arg(program).args(["--exact", test]).env(FILE_OF_ROOT, file);
+    let done = command.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && said.contains("1 passed"), "{said}");
+}
+
 /// Says that a test, or a part of it, does not run here.
-pub(crate) fn skipped(why: &str) {
+pub fn skipped(why: &str) {
     assert!(std::env::var_os("SPARSEDISK_REQUIRE_ALL").is_none_or(|all| all != "1"), "required, but {why}");
     eprintln!("skipped: {why}");
-}
-
-/// The bytes from `start` to `end`.
-pub(crate) fn range(start: u64, end: u64) -> ByteRange {
-    ByteRange::new(start, end).unwrap()
-}
-
-/// Opens a file that this process had open a moment ago. A child between `fork` and `exec`, started by another test,
-/// may keep the old lock for that moment.
-pub(crate) fn open_again(path: &Path, access: Access) -> SparseFile {
-    loop {
-        match SparseFile::open(path, access) {
-            Err(error) if error.kind() == ErrorKind::InUse => std::thread::yield_now(),
-            done => return done.unwrap(),
-        }
-    }
 }
