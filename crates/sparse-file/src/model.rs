@@ -19,7 +19,8 @@
 //! they were then, and clusters that were overwritten in place hold the old or the new bytes. To make that true, a
 //! cluster freed since the last save is given back to the host only after the next one, and the state is saved before
 //! anything else is written to it. Clusters taken since then are free again. What a crash prevents from being given
-//! back to the host stays in `clusters` until it is used again.
+//! back to the host stays in `clusters` until it is used again. On a full host nothing can be given back before there is
+//! space for the state.
 //!
 //! One process uses a volume at a time: `clusters` is locked.
 

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use sparse_file::model::{Volume, VolumeOptions};
 use sparse_file::{Access, Allocation, ByteRange, SparseFile};
 
-use crate::{content, directory, volume};
+use crate::{again, content, directory, volume};
 
 const LEN: usize = 512 << 10;
 
@@ -92,7 +91,7 @@ proptest! {
                 histories.iter_mut().for_each(History::flushed);
             }
             let copy = crashed(dir.path());
-            let again = Volume::open(copy.path(), &VolumeOptions::default()).unwrap();
+            let again = again(copy.path());
             for (file, history) in histories.iter().enumerate() {
                 let file = again.open_file(names(file), Access::Inspect).unwrap();
                 prop_assert!(history.allows(&content(&file)), "after step {number}");

@@ -18,7 +18,7 @@ mod volume;
 use std::path::Path;
 
 use sparse_file::model::{Volume, VolumeOptions};
-use sparse_file::{ByteRange, Extent, SparseFile};
+use sparse_file::{ByteRange, Error, ErrorKind, Extent, Result, SparseFile};
 use tempfile::TempDir;
 
 pub(crate) const KIB: u64 = 1 << 10;
@@ -31,12 +31,32 @@ pub(crate) fn directory() -> TempDir {
 
 /// A volume with clusters of this size.
 pub(crate) fn volume(dir: &Path, cluster_bytes: u64, capacity_bytes: u64) -> Volume {
-    let options = VolumeOptions {
-        cluster_bytes: Some(cluster_bytes),
-        capacity_bytes: Some(capacity_bytes),
-        ..VolumeOptions::default()
-    };
-    Volume::open(dir, &options).unwrap()
+    let (cluster_bytes, capacity_bytes) = (Some(cluster_bytes), Some(capacity_bytes));
+    opened(dir, &VolumeOptions { cluster_bytes, capacity_bytes, extent_budget: None })
+}
+
+/// A volume that is there.
+pub(crate) fn again(dir: &Path) -> Volume {
+    opened(dir, &VolumeOptions::default())
+}
+
+/// The error with which a volume that is there is not opened.
+pub(crate) fn refused(dir: &Path, options: &VolumeOptions) -> Error {
+    once_free(dir, options).unwrap_err()
+}
+
+fn opened(dir: &Path, options: &VolumeOptions) -> Volume {
+    once_free(dir, options).unwrap()
+}
+
+/// A child between `fork` and `exec`, started by another test, may keep an old lock for that moment.
+fn once_free(dir: &Path, options: &VolumeOptions) -> Result<Volume> {
+    loop {
+        match Volume::open(dir, options) {
+            Err(error) if error.kind() == ErrorKind::InUse => std::thread::yield_now(),
+            done => return done,
+        }
+    }
 }
 
 pub(crate) fn range(start: u64, end: u64) -> ByteRange {

@@ -5,7 +5,7 @@ use std::path::Path;
 use sparse_file::model::{Volume, VolumeOptions};
 use sparse_file::{Access, Allocation, ErrorKind, SparseFile, ZeroEffect, ZeroMode};
 
-use crate::{KIB, MIB, content, directory, map, range, volume};
+use crate::{KIB, MIB, again, content, directory, map, range, refused, volume};
 
 fn create(volume: &Volume, path: &str, len_bytes: u64) -> SparseFile {
     volume.create_file(path.as_ref(), len_bytes, Allocation::Sparse).unwrap()
@@ -24,21 +24,21 @@ fn what_was_written_is_there_at_the_next_use_and_the_options_must_agree() {
     file.write_at(100 * KIB, &[7; 1000]).unwrap();
     // Dropped without a flush: the last user saves.
     drop(file);
-    let again = Volume::open(&at, &VolumeOptions::default()).unwrap();
-    let figures = again.figures();
+    let reopened = again(&at);
+    let figures = reopened.figures();
     assert_eq!((figures.cluster_bytes, figures.capacity_bytes, figures.extent_budget), (4096, 4 * MIB, Some(9)));
     assert_eq!(figures.free_bytes, 4 * MIB - 2 * 64 * KIB);
-    let file = open(&again, "disk.img", Access::ReadOnly);
+    let file = open(&reopened, "disk.img", Access::ReadOnly);
     assert_eq!(content(&file)[100 * 1024..][..1000], [7; 1000]);
     assert_eq!(file.model_figures().unwrap().runs, 2);
-    drop((file, again));
-    assert!(Volume::open(&at, &options).is_ok());
+    drop((file, reopened));
+    drop(again(&at));
     for wrong in [
         VolumeOptions { cluster_bytes: Some(65536), ..options },
         VolumeOptions { capacity_bytes: Some(5 * MIB), ..options },
         VolumeOptions { extent_budget: Some(10), ..options },
     ] {
-        let error = Volume::open(&at, &wrong).unwrap_err();
+        let error = refused(&at, &wrong);
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     }
     let impossible = VolumeOptions { cluster_bytes: Some(1000), ..Default::default() };
@@ -106,7 +106,7 @@ fn streams_have_their_own_content_holes_and_mark() {
     assert_eq!((main.is_marked_sparse().unwrap(), stream.is_marked_sparse().unwrap()), (true, false));
     assert_eq!((main.allocated_bytes().unwrap(), stream.allocated_bytes().unwrap()), (128 * KIB, MIB));
     drop((main, stream, volume));
-    let volume = Volume::open(dir.path(), &VolumeOptions::default()).unwrap();
+    let volume = again(dir.path());
     assert_eq!(content(&open(&volume, "disk.img", Access::Inspect))[..4097], [&[1; 4096][..], &[0]].concat());
     let stream = open(&volume, "disk.img:backup", Access::ReadWrite);
     assert_eq!(content(&stream)[512 * 1024..][..4096], [2; 4096]);
@@ -231,12 +231,40 @@ fn a_directory_that_is_no_volume_is_refused_with_the_reason() {
     let good = std::fs::read(&state).unwrap();
     for wrong in [&b"something else"[..], &good[..good.len() - 1], &[]] {
         std::fs::write(&state, wrong).unwrap();
-        let error = Volume::open(dir.path(), &VolumeOptions::default()).unwrap_err();
+        let error = refused(dir.path(), &VolumeOptions::default());
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     }
     std::fs::remove_file(&state).unwrap();
-    let error = Volume::open(dir.path(), &VolumeOptions::default()).unwrap_err();
+    let error = refused(dir.path(), &VolumeOptions::default());
     assert_eq!(error.kind(), ErrorKind::Corrupt, "another capacity: {error}");
     // Interrupted before its first save: it is made now.
     assert_eq!(volume(dir.path(), 4096, MIB).figures().free_bytes, MIB);
+}
+
+#[test]
+fn law9_a_full_host_fails_a_write_and_the_last_saved_state_stays() {
+    let Some(place) = test_places::small("tmpfs", 2 * MIB) else { return };
+    let volume = volume(place.dir(), 4096, 64 * MIB);
+    let file = create(&volume, "disk.img", 32 * MIB);
+    std::fs::write(place.path("ballast"), vec![0; 64 << 10]).unwrap();
+    file.write_at(0, &vec![1; 256 << 10]).unwrap();
+    file.sync().unwrap();
+    let error = (1..64).find_map(|at| file.write_at(at * 256 * KIB, &vec![2; 256 << 10]).err()).expect("a full host");
+    assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+    assert!(error.to_string().contains("clusters"), "{error}");
+    // What was written is durable, or the flush fails, and goes on failing (law 2).
+    let flushed = file.sync();
+    if flushed.is_err() {
+        assert!(file.sync().is_err() && volume.sync().is_err());
+    }
+    drop((file, volume));
+    let volume = again(place.dir());
+    let file = open(&volume, "disk.img", Access::ReadWrite);
+    assert_eq!(content(&file)[..256 << 10], vec![1; 256 << 10]);
+    // Space returns, and with it everything else.
+    std::fs::remove_file(place.path("ballast")).unwrap();
+    file.punch(range(256 * KIB, 32 * MIB)).unwrap();
+    file.sync().unwrap();
+    file.write_at(MIB, &[3; 4096]).unwrap();
+    file.sync().unwrap();
 }
