@@ -117,7 +117,7 @@ impl<S: ClusterStore> Disk<S> {
     /// a stream that is neither sparse nor compressed has none.
     fn decompress(&mut self, stream: &mut Stream) -> Result<(), Status> {
         if !stream.is_sparse {
-            self.allocate_holes(stream)?;
+            self.allocate_holes(stream, stream.size_bytes)?;
         }
         stream.is_compressed = false;
         self.truncate_allocation(stream, stream.size_bytes)

@@ -60,15 +60,17 @@ impl Schedule {
         for failure in self.failures.iter_mut().filter(|failure| failure.kind == kind) {
             failure.countdown -= 1;
         }
-        match self.failures.iter().position(|failure| failure.kind == kind && failure.countdown == 0) {
-            Some(due) => Err(self.failures.remove(due).status),
-            None => Ok(()),
-        }
+        let due = self.failures.iter().find(|failure| failure.countdown == 0).map(|failure| failure.status);
+        // Two that were due at the same operation are both spent.
+        self.failures.retain(|failure| failure.countdown > 0);
+        due.map_or(Ok(()), Err)
     }
 }
 
 impl<S: ClusterStore> Volume<S> {
     /// The `nth` operation of `kind` from now on (1 is the next) fails with `status` and does nothing. Once.
+    ///
+    /// Where several are due at one operation, the first that was asked for is the answer.
     pub fn fail_nth(&mut self, kind: OperationKind, nth: u64, status: Status) {
         self.schedule.failures.push(Failure { kind, countdown: nth.max(1), status });
     }

@@ -4,7 +4,7 @@ use crate::disk::Disk;
 use crate::journal::usn_reason;
 use crate::open::{Access, Open, OpenId};
 use crate::stream::Stream;
-use crate::{ClusterStore, OperationKind, Status, Volume};
+use crate::{ClusterStore, Kind, OperationKind, Status, Volume};
 
 impl<S: ClusterStore> Volume<S> {
     /// Moves the end of the stream. What is added reads as zeroes: allocated in an ordinary stream, a hole in a sparse
@@ -13,11 +13,16 @@ impl<S: ClusterStore> Volume<S> {
     /// # Errors
     /// [`Status::INVALID_PARAMETER`] for a directory, a negative size or one beyond the largest;
     /// [`Status::ACCESS_DENIED`] without `FILE_WRITE_DATA`; [`Status::MEDIA_WRITE_PROTECTED`]; [`Status::DISK_FULL`]
-    /// and [`Status::FILE_SYSTEM_LIMITATION`], after which nothing has changed.
+    /// and [`Status::FILE_SYSTEM_LIMITATION`], after which neither size nor allocation have changed;
+    /// [`Status::IO_DEVICE_ERROR`] where the store could not free clusters: the end has moved all the same.
     pub fn set_end_of_file(&mut self, id: OpenId, size_bytes: i64) -> Result<(), Status> {
         self.schedule.strike(OperationKind::SetEndOfFile)?;
         let open = self.open_of(id)?;
         let stream = self.stream_at(open)?;
+        if self.options.kind == Kind::Fat32 && size_bytes > i64::from(u32::MAX) {
+            // [MS-FSA] note 180.
+            return Err(Status::DISK_FULL);
+        }
         let size = self.checked_size(open, size_bytes)?;
         let (old, cluster) = (stream.size_bytes, self.options.cluster_bytes);
         if stream.delete_pending {
@@ -29,19 +34,21 @@ impl<S: ClusterStore> Volume<S> {
         }
         self.post_usn(open.file, if size > old { usn_reason::DATA_EXTEND } else { usn_reason::DATA_TRUNCATION });
         let (disk, stream) = self.parts(open)?;
+        let mut freed = Ok(());
         if size > old {
             disk.grow_allocation(stream, size)?;
         } else {
             // The text keeps the allocation as long as it is not more than a cluster too much; close frees the rest.
             let unit = stream.allocation_unit_bytes(cluster);
             if size < old.next_multiple_of(unit) - unit {
-                disk.truncate_allocation(stream, size)?;
+                // The clusters are gone even where the store failed to free them, so the end moves all the same.
+                freed = disk.truncate_allocation(stream, size);
             }
         }
         stream.valid_bytes = stream.valid_bytes.min(size);
         stream.size_bytes = size;
         self.note_modified(open, true);
-        Ok(())
+        freed
     }
 
     /// Sets how much is allocated. Less than the size truncates the stream; more is allocated in an ordinary stream,
@@ -54,8 +61,9 @@ impl<S: ClusterStore> Volume<S> {
         let open = self.open_of(id)?;
         let stream = self.stream_at(open)?;
         let asked = self.checked_size(open, allocation_bytes)?;
-        let unit = stream.allocation_unit_bytes(self.options.cluster_bytes);
-        let new = asked.next_multiple_of(unit);
+        let new = asked.next_multiple_of(self.options.cluster_bytes);
+        // Others than NTFS end the stream at the byte ([MS-FSA] note 178).
+        let new_end = if self.options.kind == Kind::Ntfs { new } else { asked };
         if stream.delete_pending {
             return Ok(());
         }
@@ -64,12 +72,13 @@ impl<S: ClusterStore> Volume<S> {
             return Ok(());
         }
         let (disk, stream) = self.parts(open)?;
-        let size = stream.size_bytes.min(new);
+        let size = stream.size_bytes.min(new_end);
         let truncates = size < stream.size_bytes;
+        let mut freed = Ok(());
         if new > stream.runs.end() * disk.cluster_bytes {
             disk.grow_allocation(stream, new)?;
         } else {
-            disk.truncate_allocation(stream, new)?;
+            freed = disk.truncate_allocation(stream, new);
         }
         stream.size_bytes = size;
         stream.valid_bytes = stream.valid_bytes.min(size);
@@ -79,7 +88,7 @@ impl<S: ClusterStore> Volume<S> {
         } else {
             self.note_changed(open);
         }
-        Ok(())
+        freed
     }
 
     /// Declares bytes valid without writing them: whatever is in the clusters becomes visible.

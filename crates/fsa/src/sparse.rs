@@ -23,7 +23,8 @@ impl<S: ClusterStore> Volume<S> {
         self.post_usn(open.file, usn_reason::BASIC_INFO_CHANGE);
         let (disk, stream) = self.parts(open)?;
         if !sparse {
-            disk.allocate_holes(stream)?;
+            let allocated_end = stream.runs.end() * disk.cluster_bytes;
+            disk.allocate_holes(stream, stream.size_bytes.max(allocated_end))?;
         }
         stream.is_sparse = sparse;
         self.clock += 1;
@@ -36,10 +37,10 @@ impl<S: ClusterStore> Volume<S> {
 }
 
 impl<S: ClusterStore> Disk<S> {
-    /// Allocates every hole up to the size, one after the other. What was allocated before one that does not fit stays
+    /// Allocates every hole up to `end_bytes`, one after the other. What was allocated before one that does not fit stays
     /// (\[MS-FSCC\] note 81); that one is not begun.
-    pub(crate) fn allocate_holes(&mut self, stream: &mut Stream) -> Result<(), Status> {
-        let end = stream.size_bytes.div_ceil(self.cluster_bytes);
+    pub(crate) fn allocate_holes(&mut self, stream: &mut Stream, end_bytes: u64) -> Result<(), Status> {
+        let end = end_bytes.div_ceil(self.cluster_bytes);
         let holes: alloc::vec::Vec<_> = stream.runs.holes(0..end).collect();
         for hole in holes {
             let fresh = self.reserve(stream, &[hole])?;

@@ -11,15 +11,16 @@ use crate::{Closing, Counters, Export, Limits, Replies, Transmission, Transmissi
 /// How much one receive may bring. Large enough for many requests, or a piece of a long write and what was left over.
 pub(crate) const RECEIVE_BYTES: usize = 1 << 20;
 
-/// Serves one client to the end. The counters are right whatever the end was.
+/// Serves one client to the end; `begun` is called when the handshake is over. The counters are right whatever the end was.
 pub(crate) fn serve(
     socket: &Socket,
     export: &Export,
     limits: Limits,
     stopping: &AtomicBool,
+    begun: &dyn Fn(),
 ) -> (Counters, io::Result<Closing>) {
     let mut received = Received::new();
-    let agreement = match shake_hands(socket, export, limits, stopping, &mut received) {
+    let agreement = match shake_hands(socket, export, limits, stopping, begun, &mut received) {
         Ok(Ok(agreement)) => agreement,
         Ok(Err(closing)) => {
             say_goodbye(socket, limits.grace);
@@ -41,6 +42,7 @@ fn shake_hands(
     export: &Export,
     limits: Limits,
     stopping: &AtomicBool,
+    begun: &dyn Fn(),
     received: &mut Received,
 ) -> io::Result<Result<Agreement, Closing>> {
     let deadline = Instant::now() + limits.handshake_timeout;
@@ -54,6 +56,10 @@ fn shake_hands(
         }
         let (consumed, next) = handshake.advance(received.pending(), &mut out);
         received.consume(consumed);
+        if matches!(next, HandshakeNext::Begin(_)) {
+            // Before the client can know.
+            begun();
+        }
         socket.write_all(&out)?;
         out.clear();
         match next {

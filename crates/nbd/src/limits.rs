@@ -13,7 +13,8 @@ use crate::connection::RECEIVE_BYTES;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections at once. Further ones are closed as they arrive. Default 64.
+    /// Connections at once. When one more comes, the oldest that is still in its handshake is
+    /// closed; without such a one, the newcomer. Default 64.
     pub max_connections: usize,
     /// The longest read or write, in bytes; advertised to clients. Default 32 MiB, the size every client may count on.
     pub max_request_bytes: u32,

@@ -14,6 +14,9 @@ use block_device::{Error, ErrorKind, Result};
 pub enum Listen {
     /// A UNIX socket of mode 0600 at a path where nothing stands yet. Removed at the end.
     Unix(PathBuf),
+    /// The same; but a socket there that nobody answers on, as a killed server leaves it, is replaced. For a caller who
+    /// knows that no other server is about to use this path.
+    UnixReplacingStale(PathBuf),
     /// TCP on this machine: any address but a loopback one is refused. Port 0 lets the system choose.
     Tcp(SocketAddr),
     /// TCP on any address. Whoever reaches it reads and writes the disk: NBD has no passwords, and here no encryption.
@@ -38,7 +41,7 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |because: String| {
-            Error::new(ErrorKind::InvalidInput, "listen").at_path(text).because(because).advise(
+            Error::new(ErrorKind::InvalidInput, "use to listen").at_path(text).because(because).advise(
                 "write unix:PATH or tcp:HOST:PORT, such as unix:/run/user/1000/disk.sock or tcp:127.0.0.1:10809",
             )
         };

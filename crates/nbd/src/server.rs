@@ -1,6 +1,6 @@
 //! The server: accepts, counts, stops.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,8 +36,10 @@ pub struct Stopper {
 pub struct Served {
     /// Connections accepted and served.
     pub connections: u64,
-    /// Connections closed at once because too many were open.
+    /// Connections closed at once because too many were open, all of them beyond their handshake.
     pub refused: u64,
+    /// Connections closed in their handshake, to make room for a newcomer.
+    pub displaced: u64,
     /// Connections cut off because they did not end within [`Limits::grace`].
     pub cut_off: u64,
     /// What all of them asked for.
@@ -54,8 +56,15 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    open: HashMap<u64, Arc<Socket>>,
+    /// By number, so the oldest comes first.
+    open: BTreeMap<u64, Open>,
     served: Served,
+}
+
+struct Open {
+    socket: Arc<Socket>,
+    /// Whether it has come to its requests. Until then it must make room when others need it.
+    begun: bool,
 }
 
 impl Server {
@@ -71,13 +80,14 @@ impl Server {
         export.check()?;
         limits.check()?;
         let (listener, wake) = match listen {
-            Listen::Unix(path) => {
-                let failed = |source| Error::from_io("listen on", source).at_path(path.display());
+            Listen::Unix(path) | Listen::UnixReplacingStale(path) => {
+                let failed = |source| Error::from_io("use to listen", source).at_path(path.display());
                 let path = std::path::absolute(path).map_err(failed)?;
-                sys::Listener::bind_unix(&path, Address::Unix(path.clone()))?
+                let replace_stale = matches!(listen, Listen::UnixReplacingStale(_));
+                sys::Listener::bind_unix(&path, Address::Unix(path.clone()), replace_stale)?
             }
             Listen::Tcp(address) if !address.ip().is_loopback() => {
-                return Err(Error::new(ErrorKind::Refused, "listen on")
+                return Err(Error::new(ErrorKind::Refused, "use to listen")
                     .at_path(address)
                     .because("everybody who can reach this address could read and write the disk")
                     .advise("listen on 127.0.0.1 or a UNIX socket, or ask for remote access by name"));
@@ -94,6 +104,19 @@ impl Server {
     #[must_use]
     pub fn uri(&self) -> String {
         self.address().uri()
+    }
+
+    /// The NBD URI for other machines, with the name of this one, if they can reach it: `nbd://host:10809`. `None` where
+    /// only this machine can.
+    #[must_use]
+    pub fn remote_uri(&self) -> Option<String> {
+        match self.address() {
+            Address::Tcp(address) if address.ip().is_unspecified() => {
+                sys::host_name().map(|host| format!("nbd://{host}:{}", address.port()))
+            }
+            Address::Tcp(address) if !address.ip().is_loopback() => Some(self.uri()),
+            Address::Tcp(_) | Address::Unix(_) => None,
+        }
     }
 
     /// How to connect, a line each: the URI, a command for qemu, a command for nbd-client.
@@ -140,6 +163,10 @@ impl Server {
         let flushed = if export.disk.geometry().read_only { Ok(()) } else { export.disk.flush() };
         drop(listener);
         let served = shared.state().served;
+        if served.refused + served.displaced > 1 {
+            let Served { refused, displaced, .. } = served;
+            tracing::warn!(refused, displaced, "more connections came than are allowed at once");
+        }
         tracing::debug!(?served, "stopped");
         flushed.and(accepted).map(|()| served)
     }
@@ -160,15 +187,16 @@ fn admit<'scope>(
 ) {
     let peer = socket.peer();
     let socket = Arc::new(socket);
-    if !shared.register(number, &socket, limits) {
-        tracing::warn!(connection = number, peer, "refused: {} connections are open already", limits.max_connections);
+    if !shared.register(number, &peer, &socket, limits) {
         return;
     }
     let serve = move || {
         let _entered = tracing::info_span!("nbd", connection = number).entered();
         tracing::info!(peer, "connection opened");
         // A panic is a mistake in a block device or here. It ends this connection, not the others.
-        let result = catch_unwind(AssertUnwindSafe(|| connection::serve(&socket, export, limits, &shared.stopping)));
+        let begun = || shared.begun(number);
+        let serve = || connection::serve(&socket, export, limits, &shared.stopping, &begun);
+        let result = catch_unwind(AssertUnwindSafe(serve));
         let counters = match result {
             Ok((counters, Ok(closing))) => {
                 tracing::info!(?counters, "connection closed: {closing}");
@@ -197,16 +225,46 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// False, and counted as refused, if there are too many.
-    fn register(&self, number: u64, socket: &Arc<Socket>, limits: Limits) -> bool {
+    /// False, and counted as refused, if there are too many. Who has not come to a request makes room first: silent
+    /// connections cannot keep out a client that means it.
+    fn register(&self, number: u64, peer: &str, socket: &Arc<Socket>, limits: Limits) -> bool {
         let mut state = self.state();
         if state.open.len() >= limits.max_connections {
-            state.served.refused += 1;
-            return false;
+            let most = limits.max_connections;
+            // The first as a warning, the others quietly: they are counted at the end.
+            let first = state.served.refused + state.served.displaced == 0;
+            let Some(oldest) = state.open.iter().find(|(_, open)| !open.begun).map(|(&oldest, _)| oldest) else {
+                state.served.refused += 1;
+                if first {
+                    tracing::warn!(connection = number, peer, "refused: {most} connections are open already");
+                } else {
+                    tracing::debug!(connection = number, peer, "refused: {most} connections are open already");
+                }
+                return false;
+            };
+            state.served.displaced += 1;
+            if let Some(open) = state.open.remove(&oldest) {
+                open.socket.close();
+            }
+            if first {
+                tracing::warn!(
+                    connection = oldest,
+                    "closed in its handshake: {most} connections are open, and one more came"
+                );
+            } else {
+                tracing::debug!(connection = oldest, "closed in its handshake: one more came");
+            }
         }
         state.served.connections += 1;
-        state.open.insert(number, Arc::clone(socket));
+        state.open.insert(number, Open { socket: Arc::clone(socket), begun: false });
         true
+    }
+
+    /// The connection has come to its requests.
+    fn begun(&self, number: u64) {
+        if let Some(open) = self.state().open.get_mut(&number) {
+            open.begun = true;
+        }
     }
 
     fn deregister(&self, number: u64, counters: Counters) {
@@ -227,15 +285,15 @@ impl Shared {
     fn finish(&self, limits: Limits) {
         let state = self.state();
         // The flag is set, and nobody is admitted any more: no connection can miss both.
-        for socket in state.open.values() {
-            socket.stop_receiving();
+        for open in state.open.values() {
+            open.socket.stop_receiving();
         }
         let wait = self.idle.wait_timeout_while(state, limits.grace, |state| !state.open.is_empty());
         let (mut state, _) = wait.unwrap_or_else(PoisonError::into_inner);
         state.served.cut_off = state.open.len() as u64;
-        for (connection, socket) in &state.open {
+        for (connection, open) in &state.open {
             tracing::warn!(connection, "cut off: it did not take its last replies in time");
-            socket.close();
+            open.socket.close();
         }
     }
 }

@@ -183,7 +183,9 @@ fn step(
             let sparse = !from.byte().is_multiple_of(3);
             let (status, _) = control(volume, id, codes::SET_SPARSE, &[u8::from(sparse)], 0);
             if !sparse && status == Status::SUCCESS {
-                model.allocate(0, model.bytes.len() as u64, cluster, cluster);
+                // Every hole of the extent list, and so those behind the size too.
+                let allocated = model.table.iter().rposition(|&taken| taken).map_or(0, |last| last as u64 + 1);
+                model.allocate(0, (allocated * cluster).max(model.bytes.len() as u64), cluster, cluster);
             } else if status != Status::SUCCESS {
                 model.adopt(volume, cluster);
             }

@@ -89,6 +89,31 @@ fn fsa_1_6_allocation() {
 }
 
 #[test]
+fn fsa_1_6_allocation_below_the_size_truncates_at_a_cluster_and_elsewhere_at_the_byte() {
+    let mut w = World::new();
+    let id = w.sparse("\\s");
+    w.put(id, 0, 100_000);
+    w.set_allocation(id, 70_000).unwrap();
+    assert_eq!((w.size(id), w.valid(id), w.allocated(id)), (73_728, 73_728, 2 * CU));
+    for kind in [Kind::Fat32, Kind::ExFat] {
+        let mut w = World::of(Options { kind, ..Options::default() });
+        let id = w.file("\\f");
+        w.put(id, 0, 100_000);
+        w.set_allocation(id, 70_000).unwrap();
+        assert_eq!((w.size(id), w.valid(id), w.allocated(id)), (70_000, 70_000, 73_728), "note 178");
+    }
+}
+
+#[test]
+fn fsa_1_6_fat32_has_no_room_for_4_gib() {
+    let mut w = World::of(Options { kind: Kind::Fat32, ..Options::default() });
+    let id = w.file("\\f");
+    assert_eq!(w.set_end_of_file(id, 4 * GIB as i64), Err(Status::DISK_FULL), "note 180");
+    assert_eq!(w.set_allocation(id, 4 * GIB as i64), Err(Status::INVALID_PARAMETER));
+    assert_eq!(w.size(id), 0);
+}
+
+#[test]
 fn fsa_1_6_close_frees_the_excess() {
     let mut w = World::new();
     let free = w.free_clusters();

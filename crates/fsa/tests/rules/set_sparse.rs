@@ -125,6 +125,24 @@ fn fsa_1_1_false_allocates_every_hole_and_keeps_the_content() {
     assert!(w.reads_zero(id, 1000, 512 * KIB - 1000) && w.reads_zero(id, 512 * KIB + 1000, MIB - 512 * KIB - 1000));
 }
 
+#[test]
+fn fsa_1_1_2_1_5_10_38_false_allocates_the_holes_behind_the_size_too() {
+    let mut w = World::clusters(512, 1 << 16);
+    let id = w.sparse("\\f");
+    assert_eq!(w.compress(id, 2), Status::SUCCESS);
+    w.put(id, 0, 16 * KIB);
+    // Units of 8 KiB while it is compressed, then of 64 KiB: the first half of one is a hole.
+    assert_eq!(w.zero(id, 0, 8 * KIB), Status::SUCCESS);
+    assert_eq!(w.compress(id, 0), Status::SUCCESS);
+    w.end(id, 4 * KIB);
+    assert_eq!(w.allocated(id), 8 * KIB);
+    assert_eq!(w.set_sparse(id, false), Status::SUCCESS);
+    assert_eq!(w.allocated(id), 16 * KIB);
+    w.end(id, 16 * KIB);
+    assert_eq!(w.allocated(id), 16 * KIB, "an ordinary stream has no holes");
+    assert!(fsa::Volume::restore(&w.save(), w.store().clone()).is_ok());
+}
+
 /// Two holes of 1 MiB and 2 MiB between three written units.
 fn two_holes(w: &mut World) -> fsa::OpenId {
     let id = w.sparse("\\f");

@@ -118,6 +118,19 @@ fn the_nth_operation_of_a_kind_fails_once_and_does_nothing() {
     assert_eq!(w.bytes(id, 0, 9), [2]);
 }
 
+#[test]
+fn failures_due_at_one_operation_are_one() {
+    let mut w = World::new();
+    let id = w.file("\\f");
+    w.fail_nth(OperationKind::Write, 2, Status::DISK_FULL);
+    assert_eq!(w.write(id, 0, &[1]), Ok(1));
+    w.fail_nth(OperationKind::Write, 1, Status::IO_DEVICE_ERROR);
+    w.fail_nth(OperationKind::Write, 2, Status::FILE_LOCK_CONFLICT);
+    assert_eq!(w.write(id, 0, &[2]), Err(Status::DISK_FULL));
+    assert_eq!(w.write(id, 0, &[3]), Err(Status::FILE_LOCK_CONFLICT));
+    assert_eq!(w.write(id, 0, &[4]), Ok(1));
+}
+
 /// Fails on the given call, counting every call that changes something; holds garbage where nothing was written.
 struct Failing {
     inner: MemoryStore,
@@ -192,6 +205,22 @@ fn a_store_that_fails_is_an_error_of_the_device_and_shows_no_garbage() {
         }
     }
     assert!(seen > 20, "{seen} failures seen");
+}
+
+#[test]
+fn an_end_moved_over_a_failing_store_leaves_no_hole() {
+    for through_allocation in [false, true] {
+        let store = Failing { inner: MemoryStore::new(4096), left: u32::MAX };
+        let mut w = World(Volume::with_store(Options::default(), store).unwrap());
+        let id = w.file("\\f");
+        w.put(id, 0, MIB);
+        w.store_mut().left = 0;
+        let answer = if through_allocation { w.set_allocation(id, 4096) } else { w.set_end_of_file(id, 4096) };
+        assert_eq!(answer, Err(Status::IO_DEVICE_ERROR));
+        assert_eq!((w.size(id), w.valid(id), w.allocated(id)), (4096, 4096, 4096));
+        let again = Failing { inner: MemoryStore::new(4096), left: 0 };
+        assert!(Volume::restore(&w.save(), again).is_ok());
+    }
 }
 
 #[test]

@@ -48,13 +48,14 @@ impl Wake {
 }
 
 impl Listener {
-    /// Listens at `path`, absolute, where nothing may stand, with mode 0600.
-    pub(crate) fn bind_unix(path: &Path, address: Address) -> Result<(Self, Wake)> {
+    /// Listens at `path`, absolute, where nothing may stand, with mode 0600. If asked, what a dead server left there is
+    /// replaced.
+    pub(crate) fn bind_unix(path: &Path, address: Address, replace_stale: bool) -> Result<(Self, Wake)> {
         let failed = |error: Error| error.at_path(path.display());
-        let io = |source: io::Error| failed(Error::from_io("listen on", source));
+        let io = |source: io::Error| failed(Error::from_io("use to listen", source));
         let name = SocketAddrUnix::new(path).map_err(|source| match source {
             rustix::io::Errno::NAMETOOLONG => failed(
-                Error::new(ErrorKind::TooLarge, "listen on")
+                Error::new(ErrorKind::TooLarge, "use to listen")
                     .because(format!(
                         "the path of a socket may have 107 bytes on this system, and this one has {}",
                         path.as_os_str().len()
@@ -68,10 +69,16 @@ impl Listener {
         // Linux gives the file the mode of the unbound socket: there is no moment in which it is open to others, and
         // the process's umask, which other threads use too, stays as it is.
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|source| io(source.into()))?;
-        rustix::net::bind(&socket, &name).map_err(|source| match source {
+        let mut bound = rustix::net::bind(&socket, &name);
+        if bound == Err(rustix::io::Errno::ADDRINUSE) && replace_stale && is_stale(path) {
+            tracing::info!(path = %path.display(), "replacing a socket whose server is gone");
+            std::fs::remove_file(path).map_err(io)?;
+            bound = rustix::net::bind(&socket, &name);
+        }
+        bound.map_err(|source| match source {
             rustix::io::Errno::ADDRINUSE => failed(occupied(path)),
             rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR => failed(
-                Error::new(ErrorKind::NotFound, "listen on")
+                Error::new(ErrorKind::NotFound, "use to listen")
                     .because("its directory does not exist")
                     .advise("create the directory first"),
             ),
@@ -88,7 +95,7 @@ impl Listener {
 
     /// Listens on a TCP address.
     pub(crate) fn bind_tcp(address: SocketAddr) -> Result<(Self, Wake)> {
-        let failed = |source| Error::from_io("listen on", source).at_path(address);
+        let failed = |source| Error::from_io("use to listen", source).at_path(address);
         let socket = TcpListener::bind(address).map_err(failed)?;
         let address = Address::Tcp(socket.local_addr().map_err(failed)?);
         Self::new(Listening::Tcp(socket), address, None).map_err(failed)
@@ -183,6 +190,12 @@ impl AsFd for Listening {
     }
 }
 
+/// The name of this machine, as other machines may know it.
+pub(crate) fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim_end().to_owned()).filter(|name| !name.is_empty())
+}
+
 /// Whether accepting may work again later: too many files, too little memory, a client gone already.
 pub(crate) fn is_temporary(error: &io::Error) -> bool {
     use rustix::io::Errno;
@@ -202,7 +215,7 @@ pub(crate) fn is_temporary(error: &io::Error) -> bool {
 
 /// Why a socket cannot be bound at a path where something stands.
 fn occupied(path: &Path) -> Error {
-    let error = Error::new(ErrorKind::AlreadyExists, "listen on");
+    let error = Error::new(ErrorKind::AlreadyExists, "use to listen");
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if metadata.file_type().is_socket() => match answers(path) {
             Ok(()) => {
@@ -215,6 +228,12 @@ fn occupied(path: &Path) -> Error {
         },
         _ => error.because("something that is not a socket stands there").advise("choose another path"),
     }
+}
+
+/// Whether a socket stands at `path` that nobody answers on.
+fn is_stale(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    is_socket && answers(path) == Err(rustix::io::Errno::CONNREFUSED)
 }
 
 /// Whether somebody listens on the socket at `path`.

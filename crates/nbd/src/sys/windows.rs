@@ -36,8 +36,8 @@ impl Wake {
 
 impl Listener {
     /// Not supported here.
-    pub(crate) fn bind_unix(path: &Path, _: Address) -> Result<(Self, Wake)> {
-        Err(Error::new(ErrorKind::Unsupported, "listen on")
+    pub(crate) fn bind_unix(path: &Path, _: Address, _: bool) -> Result<(Self, Wake)> {
+        Err(Error::new(ErrorKind::Unsupported, "use to listen")
             .at_path(path.display())
             .because("UNIX sockets are not supported on Windows")
             .advise("listen on tcp:127.0.0.1:10809"))
@@ -45,7 +45,7 @@ impl Listener {
 
     /// Listens on a TCP address.
     pub(crate) fn bind_tcp(address: SocketAddr) -> Result<(Self, Wake)> {
-        let failed = |source| Error::from_io("listen on", source).at_path(address);
+        let failed = |source| Error::from_io("use to listen", source).at_path(address);
         let socket = TcpListener::bind(address).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         let woken = Arc::new(AtomicBool::new(false));
@@ -88,6 +88,11 @@ impl Listener {
     pub(crate) fn close(&mut self) {
         self.socket = None;
     }
+}
+
+/// The name of this machine, as other machines may know it.
+pub(crate) fn host_name() -> Option<String> {
+    std::env::var("COMPUTERNAME").ok().filter(|name| !name.is_empty())
 }
 
 /// Whether accepting may work again later.

@@ -227,7 +227,7 @@ fn a_half_open_handshake_is_ended() {
     limits.max_connections = 1;
     let server = Running::with(memory(MIB), limits);
     for begun in [&[][..], &[0, 0], &3u32.to_be_bytes(), &[0, 0, 0, 3, b'I', b'H']] {
-        // The one place is free again only because the one before was ended; until then we are refused.
+        // Nobody comes after it: only its time can end it.
         loop {
             let mut stream = std::net::TcpStream::connect(server.address).unwrap();
             if stream.read_exact(&mut [0; 18]).is_ok() {

@@ -98,3 +98,25 @@ fn connections_over_the_limit_are_closed_and_places_become_free() {
     let served = server.stop().unwrap();
     assert!(served.refused >= 1 && served.connections >= 3, "{served:?}");
 }
+
+#[test]
+fn who_is_silent_in_the_handshake_makes_room_for_who_comes() {
+    let mut limits = Limits::default();
+    limits.max_connections = 2;
+    let server = Running::with(memory(MIB), limits);
+    let mut first = Client::new(server.address, Style::Simple);
+    for _ in 0..3 {
+        let mut silent = TcpStream::connect(server.address).unwrap();
+        silent.read_exact(&mut [0; 18]).unwrap();
+        let mut newcomer = Client::new(server.address, Style::Simple);
+        assert!(!matches!(silent.read(&mut [0]), Ok(1..)), "the silent one was closed");
+        assert_eq!(newcomer.read(0, 512), [0; 512]);
+        newcomer.send_request(0, command::DISC, 0, 0);
+        assert!(newcomer.is_closed());
+        assert_eq!(first.read(0, 512), [0; 512], "who has begun stays");
+        // The newcomer's place is free once the server has noticed; until then we are refused.
+        while TcpStream::connect(server.address).unwrap().read_exact(&mut [0; 18]).is_err() {}
+    }
+    let served = server.stop().unwrap();
+    assert!(served.displaced >= 3, "{served:?}");
+}

@@ -74,6 +74,26 @@ fn what_stands_at_the_path_is_named_and_never_touched() {
 }
 
 #[test]
+fn only_a_socket_that_nobody_answers_on_is_replaced_and_only_if_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let replace =
+        |name: &str| Server::bind(&Listen::UnixReplacingStale(at(name)), export(&memory(MIB)), Limits::default());
+    std::fs::write(at("file"), "precious").unwrap();
+    let _alive = UnixListener::bind(at("alive")).unwrap();
+    for name in ["file", "alive"] {
+        assert_eq!(replace(name).unwrap_err().kind(), ErrorKind::AlreadyExists, "{name}");
+        assert!(at(name).exists(), "{name}");
+    }
+    drop(UnixListener::bind(at("stale")).unwrap());
+    symlink("stale", at("link")).unwrap();
+    assert_eq!(replace("link").unwrap_err().kind(), ErrorKind::AlreadyExists);
+    drop(replace("stale").unwrap());
+    assert!(!at("stale").exists());
+    drop(replace("new").unwrap());
+}
+
+#[test]
 fn a_path_that_cannot_be_a_socket_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let long = directory.path().join("n".repeat(108));
