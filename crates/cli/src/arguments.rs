@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::error::ErrorKind as Usage;
 use clap::{CommandFactory, Parser};
-use disk_types::{Error, ErrorKind};
 
 use crate::context::Global;
 use crate::verb::Verb;
@@ -44,7 +43,16 @@ Examples:
   sparsedisk trim disk.img                             give back what is free inside
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused or in use, 4 not supported here.
+
 Colours: on a terminal only, and not if NO_COLOR is set.";
+
+/// The exit codes, for manual pages.
+pub(crate) const EXIT_CODES: &str = "\
+0  done
+1  failed
+2  wrong usage: the command line asks for something that cannot be
+3  refused, or in use
+4  not supported on this system, file system or device";
 
 /// The whole command, for completions and manual pages.
 pub(crate) fn command() -> clap::Command {
@@ -59,7 +67,7 @@ pub(crate) fn parse() -> Result<Arguments, u8> {
             // Nobody reads it: a closed pipe is no reason to fail.
             let _ = error.print();
         } else {
-            failure::tell(&as_error(&error), true);
+            failure::tell_usage(in_words(&error));
         }
         if asked_for { exit::DONE } else { exit::USAGE }
     })
@@ -70,13 +78,12 @@ fn json_is_asked_for(arguments: impl Iterator<Item = OsString>) -> bool {
     arguments.skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json")
 }
 
-/// The parser's words as one of our errors: its first paragraph without the `error:` in front of it.
-fn as_error(error: &clap::Error) -> Error {
+/// The parser's words: its first paragraph, on one line, without the `error:` in front of it.
+fn in_words(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     let first = first.strip_prefix("error: ").unwrap_or(first);
-    let reason = first.split_whitespace().collect::<Vec<_>>().join(" ");
-    Error::new(ErrorKind::InvalidInput, "use the command line").because(reason).advise("see sparsedisk --help")
+    first.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

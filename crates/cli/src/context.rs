@@ -23,7 +23,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, help_heading = GENERAL)]
     json: bool,
     /// Print only what was asked for: no progress, no report of what was done
-    #[arg(short, long, global = true, help_heading = GENERAL)]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = GENERAL)]
     quiet: bool,
     /// Tell more: longer lists, and a log on standard error (-vv for debugging)
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GENERAL)]

@@ -5,10 +5,10 @@ use std::path::Path;
 use block_device::{Disk, Window};
 use clap::{Args, ValueEnum};
 use disk_image::{Format, Image};
-use disk_types::{ByteRange, Result};
-use sparse_file::Allocation;
+use disk_types::{ByteRange, ErrorKind, Result};
+use sparse_file::{Allocation, SparseFile};
 use volume::fat::{FatKind, FatType, FormatOptions, Formatted};
-use volume::{PartitionType, TableKind};
+use volume::{FileSystem, PartitionType, TableKind};
 
 use crate::host::Host;
 
@@ -17,10 +17,21 @@ use crate::host::Host;
 pub(crate) enum FileSystemKind {
     /// FAT32, or FAT16 where the disk is too small for it
     Fat,
-    /// FAT16, up to 4 GiB
+    /// FAT16, from 3 MiB to below 4 GiB
     Fat16,
-    /// FAT32, 33 MiB to 2 TiB
+    /// FAT32, from 34 MiB to 2 TiB
     Fat32,
+}
+
+impl FileSystemKind {
+    /// Whether a file system is of this kind.
+    pub(crate) fn includes(self, file_system: FileSystem) -> bool {
+        match self {
+            Self::Fat => matches!(file_system, FileSystem::Fat12 | FileSystem::Fat16 | FileSystem::Fat32),
+            Self::Fat16 => file_system == FileSystem::Fat16,
+            Self::Fat32 => file_system == FileSystem::Fat32,
+        }
+    }
 }
 
 impl From<FileSystemKind> for FatKind {
@@ -82,7 +93,13 @@ pub(crate) fn create(
     inside: &Inside,
 ) -> Result<(Image, Option<Formatted>)> {
     let image = host.create_image(path, len_bytes, format, allocation)?;
-    match fill(&image.disk, inside).and_then(|formatted| image.disk.flush().map(|()| formatted)) {
+    let filled = fill(&image.disk, inside).and_then(|formatted| {
+        if allocation == Allocation::Dense {
+            allocate_again(&image.file)?;
+        }
+        image.disk.flush().map(|()| formatted)
+    });
+    match filled {
         Ok(formatted) => Ok((image, formatted)),
         Err(error) => {
             let error = error.at_path(path.display());
@@ -96,6 +113,16 @@ pub(crate) fn create(
                 Err(_) => error.advise("the unfinished image is still there; remove it"),
             })
         }
+    }
+}
+
+/// Formatting gives back what it zeroes; a dense image stays dense.
+fn allocate_again(file: &SparseFile) -> Result<()> {
+    let Some(whole) = ByteRange::whole(file.len_bytes()) else { return Ok(()) };
+    match file.allocate(whole) {
+        // Where holes cannot be allocated without writing, the file system knows no holes to begin with.
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+        done => done,
     }
 }
 
@@ -127,9 +154,9 @@ fn options(partition: Option<ByteRange>, kind: FileSystemKind, label: Option<Str
 /// The name of what was made, as in JSON: `fat32`.
 pub(crate) fn fat_name(formatted: &Formatted) -> &'static str {
     match formatted.layout.fat_type {
-        FatType::Fat12 => volume::FileSystem::Fat12,
-        FatType::Fat16 => volume::FileSystem::Fat16,
-        FatType::Fat32 => volume::FileSystem::Fat32,
+        FatType::Fat12 => FileSystem::Fat12,
+        FatType::Fat16 => FileSystem::Fat16,
+        FatType::Fat32 => FileSystem::Fat32,
     }
     .name()
 }

@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use attach::Attached;
+use disk_types::{Error, ErrorKind, Result};
 use serde::Serialize;
-use sparse_file::{Hold, Holder};
+use sparse_file::{Hold, Holder, SoleOpener, SparseFile};
 use volume::{Contents, TableKind};
 
+use crate::plain::plain;
 use crate::size::Bytes;
 use crate::table::{Align, Table};
 
@@ -28,6 +30,36 @@ impl From<&Holder> for HolderJson {
         };
         Self { pid: holder.pid, name: holder.name.clone(), how }
     }
+}
+
+/// Warns of whoever has an image open that we have locked: they do not know of our lock.
+pub(crate) fn warn_if_open_elsewhere(file: &SparseFile) {
+    if let Some(holder) = file.holder().filter(|holder| holder.how != Hold::Lock) {
+        tracing::warn!("{} is open elsewhere too, without a lock of ours: by {holder}", file.path().display());
+    }
+}
+
+/// Makes sure that nobody else has an image open while `operation` changes it on our own judgement (law 4).
+///
+/// Where the file system cannot keep newcomers away, only root may go on: only its search sees every process.
+///
+/// # Errors
+/// Those of [`SparseFile::sole_opener`]; [`ErrorKind::Refused`] where somebody may have been overlooked.
+pub(crate) fn alone<'a>(file: &'a SparseFile, operation: &'static str) -> Result<SoleOpener<'a>> {
+    let alone = file.sole_opener()?;
+    if !alone.is_enforced() {
+        if !alone.saw_everybody() {
+            return Err(Error::new(ErrorKind::Refused, operation)
+                .at_path(file.path().display())
+                .because("its file system cannot keep others away, and this user cannot see who has it open")
+                .advise("run this as root, or move the image to ext4, xfs, btrfs or tmpfs"));
+        }
+        tracing::warn!(
+            "the file system of {} cannot keep others away: nobody has it open now, but a newcomer would not be noticed",
+            file.path().display()
+        );
+    }
+    Ok(alone)
 }
 
 /// What is inside a disk.
@@ -150,7 +182,7 @@ pub(crate) fn print_contents(contents: &Contents, out: &mut dyn Write) -> io::Re
     } else {
         rows.print(out)?;
     }
-    contents.warnings.iter().try_for_each(|warning| writeln!(out, "warning: {warning}"))
+    contents.warnings.iter().try_for_each(|warning| writeln!(out, "warning: {}", plain(warning)))
 }
 
 /// What is inside a disk, in a few words for a message: `fat32 "BACKUP"`, `an mbr partition table`.

@@ -18,7 +18,7 @@ pub(crate) const KILLED: i32 = 130;
 /// The exit code for an error of `kind`.
 pub(crate) fn code(kind: ErrorKind) -> u8 {
     match kind {
-        ErrorKind::InvalidInput | ErrorKind::OutOfBounds => USAGE,
+        ErrorKind::InvalidInput | ErrorKind::OutOfBounds | ErrorKind::TooLarge => USAGE,
         ErrorKind::Refused | ErrorKind::InUse => REFUSED,
         ErrorKind::Unsupported => UNSUPPORTED,
         _ => FAILED,
@@ -39,7 +39,7 @@ mod tests {
             (ErrorKind::InvalidInput, 2),
             (ErrorKind::OutOfBounds, 2),
             (ErrorKind::NoSpace, 1),
-            (ErrorKind::TooLarge, 1),
+            (ErrorKind::TooLarge, 2),
             (ErrorKind::ReadOnly, 1),
             (ErrorKind::Unsupported, 4),
             (ErrorKind::Refused, 3),

@@ -6,7 +6,8 @@ use anstyle::{AnsiColor, Style};
 use disk_types::Error;
 use serde::Serialize;
 
-use crate::exit;
+use crate::plain::plain;
+use crate::{advice, exit};
 
 /// Why a verb ended early.
 pub(crate) enum Failure {
@@ -68,10 +69,11 @@ impl Failure {
             Self::Told(code) => code,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
             Self::Output(error) => {
-                tell(&Error::from_io("write to standard output", error), false);
+                tell(&advice::fill_in(Error::from_io("write to standard output", error)), false);
                 exit::FAILED
             }
             Self::Error(error) => {
+                let error = advice::fill_in(error);
                 tell(&error, json);
                 exit::code(error.kind())
             }
@@ -82,16 +84,32 @@ impl Failure {
 /// Tells `error` on standard output as JSON, or on standard error as a line. Where even that fails, nobody is listening.
 pub(crate) fn tell(error: &Error, json: bool) {
     if json {
-        let document = Document { schema: crate::context::SCHEMA, error: error.into() };
-        let text = serde_json::to_string(&document).expect("strings and numbers");
-        let _ = io::Write::write_all(&mut io::stdout(), format!("{text}\n").as_bytes());
+        tell_json(error.into());
     } else {
         tell_human(error);
     }
 }
 
-/// Tells `error` on standard error.
-pub(crate) fn tell_human(error: &Error) {
+/// Tells what is wrong with the command line, as JSON.
+pub(crate) fn tell_usage(message: String) {
+    tell_json(ErrorJson {
+        kind: disk_types::ErrorKind::InvalidInput.name(),
+        operation: "read the command line",
+        path: None,
+        offset: None,
+        message,
+        advice: Some("see sparsedisk --help"),
+    });
+}
+
+fn tell_json(error: ErrorJson<'_>) {
+    let document = Document { schema: crate::context::SCHEMA, error };
+    let text = serde_json::to_string(&document).expect("strings and numbers");
+    let _ = io::Write::write_all(&mut io::stdout(), format!("{text}\n").as_bytes());
+}
+
+fn tell_human(error: &Error) {
+    let error = plain(error);
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
     let _ = io::Write::write_all(&mut anstream::stderr(), format!("{red}sparsedisk:{red:#} {error}\n").as_bytes());
 }

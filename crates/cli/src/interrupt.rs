@@ -1,5 +1,6 @@
 //! SIGINT and SIGTERM: the first asks, the second ends.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -36,13 +37,13 @@ pub(crate) fn on_ask(action: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Succeeds until the user has asked to stop.
+/// Succeeds until the user has asked to stop `operation`, which works on `path` and can be begun again.
 ///
 /// # Errors
 /// [`ErrorKind::Interrupted`].
-pub(crate) fn check() -> Result<()> {
+pub(crate) fn check(operation: &'static str, path: &Path) -> Result<()> {
     if ASKED.load(Ordering::SeqCst) {
-        Err(Error::new(ErrorKind::Interrupted, "go on").because("interrupted by a signal"))
+        Err(Error::new(ErrorKind::Interrupted, operation).at_path(path.display()).because("interrupted"))
     } else {
         Ok(())
     }

@@ -5,15 +5,16 @@
 //! | `verb/*.rs` | one verb each: its arguments, its call, its printing |
 //! | [`arguments`] | the command line as a whole, and what happens when it is wrong |
 //! | [`context`] | how an answer is told: text or JSON, quiet or not |
-//! | [`failure`], [`exit`] | how an error is told, and the one table of exit codes (law 8) |
+//! | [`failure`], [`advice`], [`exit`] | how an error is told, what to do about it, and the one table of exit codes (law 8) |
 //! | [`host`] | where images lie: here, or on a simulated volume |
-//! | [`size`], [`table`], [`picture`], [`progress`] | sizes, columns, maps and bars |
+//! | [`size`], [`plain`], [`table`], [`picture`], [`progress`] | sizes, names, columns, maps and bars |
 //! | [`interrupt`] | SIGINT and SIGTERM |
 //!
 //! Standard output carries the answer, standard error everything else. No operating system is named here: what differs
 //! lies in the libraries.
 #![forbid(unsafe_code)]
 
+mod advice;
 mod arguments;
 mod context;
 mod creation;
@@ -23,6 +24,7 @@ mod failure;
 mod host;
 mod interrupt;
 mod picture;
+mod plain;
 mod progress;
 mod scan;
 mod size;

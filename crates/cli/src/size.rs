@@ -5,6 +5,7 @@
 //! | `4096`, `4096B` | bytes |
 //! | `512K`, `512KiB`, `512M`, `10G`, `1T`, `2P` | powers of 1024, with or without `iB` |
 //! | `10KB`, `10MB`, `10GB`, `1TB` | powers of 1000 |
+//! | `1.5G`, `0.25TB` | a fraction of a unit, rounded down to a multiple of 512 bytes |
 //!
 //! That is the convention of GNU's tools. Upper and lower case are the same; a space before the unit is allowed.
 
@@ -17,7 +18,8 @@ use disk_types::MAX_OFFSET;
 macro_rules! help_with_sizes {
     ($more:literal) => {
         concat!(
-            "Sizes: 4096 (bytes); 512K, 10G, 10GiB (powers of 1024); 10MB, 10GB (powers of 1000). Whole numbers only.\n\n",
+            "Sizes: 4096 (bytes); 512K, 1.5G, 10GiB (powers of 1024); 10GB, 1TB (powers of 1000). A fraction is rounded \
+             down to a multiple of 512 bytes.\n\n",
             $more
         )
     };
@@ -57,24 +59,51 @@ impl FromStr for Size {
         if text.starts_with('-') {
             return bad("a size cannot be negative");
         }
-        let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (digits, unit) = text.split_at(digits_end);
-        if unit.starts_with(['.', ',']) {
-            return bad("a size is a whole number; use a smaller unit, such as 1536M for 1.5G");
-        }
+        let (digits, unit) = split_digits(text);
         if digits.is_empty() {
             return bad("a size starts with a number; write for example 10GiB");
         }
+        let (fraction, unit) = match unit.strip_prefix('.') {
+            Some(rest) => match split_digits(rest) {
+                ("", _) => return bad("after the point comes a fraction; write for example 1.5GiB"),
+                (fraction, unit) => (fraction, unit),
+            },
+            None if unit.starts_with(',') => return bad("a fraction is written with a point, such as 1.5GiB"),
+            None => ("", unit),
+        };
         let Some(unit_bytes) = unit_bytes(unit.trim_start()) else {
             return bad(
                 "the unit is not known; use K, M, G, T, P, E or KiB to EiB (powers of 1024), or KB to EB (powers of 1000)",
             );
         };
-        match digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit_bytes)) {
+        if !fraction.is_empty() && unit_bytes == 1 {
+            return bad("a byte has no fraction; write a unit, such as 1.5GiB");
+        }
+        match bytes_of(digits, fraction, unit_bytes) {
             Some(bytes) if bytes <= MAX_OFFSET => Ok(Self(bytes)),
             _ => bad("that is more than the largest file, one byte less than 8EiB"),
         }
     }
+}
+
+/// The digits at the start, and the rest.
+fn split_digits(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+/// `digits.fraction` times the unit. With a fraction it is rounded down to a whole sector, because no disk has less.
+fn bytes_of(digits: &str, fraction: &str, unit_bytes: u64) -> Option<u64> {
+    const SECTOR_BYTES: u64 = 512;
+    let whole = digits.parse::<u64>().ok()?.checked_mul(unit_bytes)?;
+    if fraction.is_empty() {
+        return Some(whole);
+    }
+    // The first 18 digits are as fine as any unit here: a part in 10^18 of an exabyte is a byte.
+    let fraction = &fraction[..fraction.len().min(18)];
+    let parts = u128::from(fraction.parse::<u64>().ok()?) * u128::from(unit_bytes);
+    let part = u64::try_from(parts / 10u128.pow(u32::try_from(fraction.len()).ok()?)).ok()?;
+    let bytes = whole.checked_add(part)?;
+    Some(bytes - bytes % SECTOR_BYTES)
 }
 
 fn unit_bytes(unit: &str) -> Option<u64> {
@@ -169,6 +198,15 @@ mod tests {
             ("2P", 2 << 50),
             ("7EiB", 7 << 60),
             ("1KB", 1000),
+            ("1.5G", 1536 << 20),
+            ("1.50 GiB", 1536 << 20),
+            ("0.25T", 1 << 38),
+            ("1.0000000000000000000001K", 1024),
+            ("0.3K", 0),
+            ("1.7K", 1536),
+            ("1.5KB", 1024),
+            ("0.1GB", 99_999_744),
+            ("7.999999999999999999EiB", MAX_OFFSET - 511),
             ("10GB", 10_000_000_000),
             ("9223372036854775807", MAX_OFFSET),
         ] {
@@ -184,8 +222,13 @@ mod tests {
             ("-1", "negative"),
             ("--json", "missing"),
             ("-10GiB", "negative"),
-            ("1.5G", "whole number"),
-            ("1,5G", "whole number"),
+            ("1.5", "a byte has no fraction"),
+            ("1.G", "fraction"),
+            ("1.-5G", "fraction"),
+            ("1.5.5G", "unit"),
+            (".5G", "starts with a number"),
+            ("8.5EiB", "8EiB"),
+            ("1,5G", "point"),
             ("G", "starts with a number"),
             ("+1", "starts with a number"),
             ("ten", "starts with a number"),

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use anstyle::Style;
 
+use crate::plain::plain;
+
 /// Which way the text of a column leans.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
@@ -35,9 +37,9 @@ impl Table {
         }
     }
 
-    /// Adds a row.
+    /// Adds a row. Control characters in it are shown escaped.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(plain).collect());
     }
 
     /// Adds a fact.

@@ -26,12 +26,19 @@ impl RawImage {
     pub fn new(file: Arc<SparseFile>) -> Result<Self> {
         let read_only = file.access() != Access::ReadWrite;
         let ignored = Discard { granularity_bytes: LOGICAL_BLOCK.bytes(), effect: DiscardEffect::Ignored };
-        // Probing takes a scratch file on the host: only where something can come of it.
-        let discard = match if read_only { None } else { Some(file.support()?) } {
-            Some(support) if support.punch == Ability::Yes && file.may_have_holes()? => Discard {
-                granularity_bytes: support.granularity_bytes.next_multiple_of(LOGICAL_BLOCK.bytes()),
-                effect: DiscardEffect::Zeroes,
-            },
+        // Probing takes a scratch file on the host: only where something can come of it. Nothing is discarded through a
+        // file opened for reading, but a plan made of it says what could be; where it cannot be tried, it is supposed.
+        let support = if file.access() == Access::Inspect { None } else { Some(file.support()?) };
+        let discard = match support {
+            Some(support)
+                if (support.punch == Ability::Yes || read_only && support.punch == Ability::Unknown)
+                    && file.may_have_holes()? =>
+            {
+                Discard {
+                    granularity_bytes: support.granularity_bytes.next_multiple_of(LOGICAL_BLOCK.bytes()),
+                    effect: DiscardEffect::Zeroes,
+                }
+            }
             _ => ignored,
         };
         let geometry = Geometry {

@@ -1,6 +1,6 @@
 //! A million random operations on one core: `cargo bench -p fsa`.
 //!
-//! A sparse file of 4 GiB on a volume of 1 GiB: writes, reads, zeroing, queries, trims and moves of the end.
+//! A sparse file of 4 GiB on a volume of 1 GiB: writes, reads, zeroing, queries of what is allocated and of sizes.
 
 use std::time::Instant;
 

@@ -56,8 +56,7 @@ impl<S: ClusterStore> Volume<S> {
             stream.locks.retain(|lock| lock.owner != id);
         }
         if open.delete_on_close {
-            // A directory that has entries by now stays, as the text says.
-            let _ = self.mark_deleted(open, true);
+            self.delete_on_close(open);
         }
         let stream_deleted = self.delete_stream(open);
         let (file_deleted, mut outcome) = self.delete_file(open);
@@ -75,6 +74,16 @@ impl<S: ClusterStore> Volume<S> {
         }
         self.send_pending(open, &path);
         outcome
+    }
+
+    /// Phase 1. Only a directory that has entries by now stays; what became read-only since goes.
+    fn delete_on_close(&mut self, open: Open) {
+        let Ok(file) = self.file_at_mut(open) else { return };
+        if open.is_primary {
+            file.delete_pending |= file.children.is_empty();
+        } else if let Some(stream) = open.stream.and_then(|stream| file.stream_mut(stream)) {
+            stream.delete_pending = true;
+        }
     }
 
     /// Phase 2: the named stream that was marked goes with its last open. Returns its name.

@@ -61,16 +61,16 @@ impl<S: ClusterStore> Volume<S> {
             return Ok((Status::SUCCESS, 0));
         }
         self.post_usn(open.file, usn_reason::COMPRESSION_CHANGE);
-        let mut changed_allocation = false;
+        let (mut changed_allocation, mut outcome) = (false, Ok(()));
         if open.stream.is_some() {
             let (disk, stream) = self.parts(open)?;
             let before = stream.runs.clusters();
-            if compress {
-                disk.compress(stream)?
-            } else {
-                disk.decompress(stream)?
-            }
+            outcome = if compress { disk.compress(stream) } else { disk.decompress(stream) };
             changed_allocation = stream.runs.clusters() != before;
+            // A store that failed to free what was too much leaves the new state.
+            if stream.is_compressed != compress {
+                return outcome.map(|()| (Status::SUCCESS, 0));
+            }
         }
         self.clock += 1;
         let now = self.clock;
@@ -86,7 +86,7 @@ impl<S: ClusterStore> Volume<S> {
         }
         let path = self.tree.path(open.file);
         self.journal.notify(Action::Modified, notify::ATTRIBUTES, path);
-        Ok((Status::SUCCESS, 0))
+        outcome.map(|()| (Status::SUCCESS, 0))
     }
 }
 
@@ -99,8 +99,7 @@ impl<S: ClusterStore> Disk<S> {
         let mut wanted = end..end.next_multiple_of(unit);
         if stream.is_sparse {
             // Rounding a unit up that is freed at once would only be able to fail.
-            let valid = (stream.valid_bytes.div_ceil(self.cluster_bytes)).next_multiple_of(unit);
-            self.release(stream, valid..u64::MAX)?;
+            self.free_behind_valid(stream, unit)?;
             wanted = stream.runs.end()..stream.runs.end().next_multiple_of(unit);
         }
         let fresh = self.reserve(stream, &[wanted])?;
@@ -113,13 +112,24 @@ impl<S: ClusterStore> Disk<S> {
         kept
     }
 
-    /// Frees what is more than the size needs. The holes that compression left are allocated: the text is silent, but
+    /// Frees the whole units, each of so many clusters, behind the valid data.
+    fn free_behind_valid(&mut self, stream: &mut Stream, unit: u64) -> Result<(), Status> {
+        let valid = stream.valid_bytes.div_ceil(self.cluster_bytes).next_multiple_of(unit);
+        self.release(stream, valid..u64::MAX).map(drop)
+    }
+
+    /// Frees what is more than the size needs, and in a sparse stream whole units behind the valid data. The holes that compression left are allocated: the text is silent, but
     /// a stream that is neither sparse nor compressed has none.
     fn decompress(&mut self, stream: &mut Stream) -> Result<(), Status> {
         if !stream.is_sparse {
             self.allocate_holes(stream, stream.size_bytes)?;
         }
         stream.is_compressed = false;
-        self.truncate_allocation(stream, stream.size_bytes)
+        let freed = self.truncate_allocation(stream, stream.size_bytes);
+        if stream.is_sparse {
+            let unit = stream.unit_bytes(self.cluster_bytes) / self.cluster_bytes;
+            return freed.and(self.free_behind_valid(stream, unit));
+        }
+        freed
     }
 }

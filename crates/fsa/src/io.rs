@@ -102,12 +102,16 @@ impl<S: ClusterStore> Volume<S> {
     /// Everything written is on stable storage when this returns.
     ///
     /// # Errors
-    /// [`Status::ACCESS_DENIED`] for an open that cannot write; [`Status::IO_DEVICE_ERROR`].
+    /// [`Status::ACCESS_DENIED`] for an open that cannot write; [`Status::MEDIA_WRITE_PROTECTED`];
+    /// [`Status::IO_DEVICE_ERROR`].
     pub fn flush(&mut self, id: OpenId) -> Result<(), Status> {
         self.schedule.strike(OperationKind::Flush)?;
         let open = self.open_of(id)?;
         if !open.access.intersects(Access::WRITE_DATA | Access::APPEND_DATA) {
             return Err(Status::ACCESS_DENIED);
+        }
+        if self.options.read_only {
+            return Err(Status::MEDIA_WRITE_PROTECTED);
         }
         Ok(self.disk.store.flush()?)
     }

@@ -113,7 +113,7 @@ pub(crate) struct Journal {
 }
 
 fn keep<T>(queue: &mut VecDeque<T>, entry: T) {
-    if queue.len() == KEPT {
+    while queue.len() >= KEPT {
         queue.pop_front();
     }
     queue.push_back(entry);

@@ -24,9 +24,8 @@ pub(crate) enum Intent {
 }
 
 impl Lock {
-    /// Whether the ranges share a byte. An empty range lies between two bytes: it shares one with a range that has
-    /// bytes on both sides of it. \[MS-FSA\] computes `offset + length - 1` without a word about the wrap at zero;
-    /// only {0, 0} is excluded by name.
+    /// Whether the ranges share a byte. An empty range lies between two bytes: it overlaps a range that has bytes on
+    /// both sides of it. \[MS-FSA\] says the same with last bytes, `offset + length - 1`, and excludes {0, 0} by name.
     fn overlaps(&self, offset: u64, len: u64) -> bool {
         if (self.offset, self.len) == (0, 0) || (offset, len) == (0, 0) {
             return false;

@@ -35,7 +35,8 @@ pub struct Options {
     /// The largest size of a stream; `None` is the file system's own limit.
     pub max_file_bytes: Option<u64>,
     /// The most allocated runs one stream may have. What would need more fails with
-    /// [`FILE_SYSTEM_LIMITATION`](crate::Status::FILE_SYSTEM_LIMITATION) and changes nothing. On NTFS it is what an
+    /// [`FILE_SYSTEM_LIMITATION`](crate::Status::FILE_SYSTEM_LIMITATION) and allocates and frees nothing, but for the
+    /// steps that a zeroing or a clearing of the sparse mark has done by then. On NTFS it is what an
     /// attribute list of 256 KiB can name, and depends on how the runs lie.
     pub extent_budget: Option<u64>,
     /// Compression is turned off for the system.

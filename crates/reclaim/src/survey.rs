@@ -1,7 +1,7 @@
 //! Which file systems are asked what is free, and what becomes of one that must not be believed.
 
 use block_device::{ByteRange, Disk, Error, ErrorKind, Result};
-use volume::{Contents, TableKind, Volume};
+use volume::{Contents, Partition, PartitionTable, TableKind, Volume};
 
 use crate::Observer;
 use crate::plan::{LeftAlone, Plan, plan_with};
@@ -23,7 +23,24 @@ pub(crate) fn is_refusal(error: &Error) -> bool {
 
 impl LeftAlone {
     pub(crate) fn after(error: &Error, range: ByteRange, what: String) -> Self {
-        Self { range, what, why: error.message(), advice: error.advice().map(str::to_owned) }
+        Self { range, what, why: innermost_reason(error), advice: error.advice().map(str::to_owned) }
+    }
+}
+
+/// What was found, without the operations that met it on the way up.
+fn innermost_reason(error: &Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = core::error::Error::source(innermost).and_then(|source| source.downcast_ref::<Error>()) {
+        innermost = source;
+    }
+    let message = innermost.message();
+    // `cannot VERB ... at byte N: REASON`; no operation has a colon in it.
+    match message.split_once(": ") {
+        Some((_, reason)) if innermost.path().is_none() => match innermost.offset() {
+            Some(offset) => format!("{reason} (at byte {offset})"),
+            None => reason.to_owned(),
+        },
+        _ => message,
     }
 }
 
@@ -91,7 +108,8 @@ fn name_of(volume: &Volume) -> String {
 fn claims(disk: &Disk, contents: &Contents) -> Vec<(ByteRange, String)> {
     let mut claims = Vec::new();
     let partitions = contents.table.as_ref().map_or(&[][..], |table| &table.partitions);
-    claims.extend(partitions.iter().map(|partition| (partition.range, format!("partition {}", partition.number))));
+    let owners = partitions.iter().filter(|partition| !is_container(contents.table.as_ref(), partition));
+    claims.extend(owners.map(|partition| (partition.range, format!("partition {}", partition.number))));
     let in_no_partition =
         |volume: &&Volume| !partitions.iter().any(|partition| Some(partition.number) == volume.partition);
     claims.extend(contents.volumes.iter().filter(in_no_partition).map(|volume| (volume.range, name_of(volume))));
@@ -106,6 +124,14 @@ fn claims(disk: &Disk, contents: &Contents) -> Vec<(ByteRange, String)> {
         claims.extend(parts.into_iter().flatten().map(|range| (range, "the partition table".to_owned())));
     }
     claims
+}
+
+/// Whether `partition` is the extended one that the logical ones lie in. It owns only the chain that leads to them, which
+/// lies in none of them.
+fn is_container(table: Option<&PartitionTable>, partition: &Partition) -> bool {
+    table.filter(|table| table.kind == TableKind::Mbr && partition.number <= 4).is_some_and(|table| {
+        table.partitions.iter().any(|inner| inner.number > 4 && partition.range.contains(inner.range))
+    })
 }
 
 /// Where two or more of `claims` lie on each other: ascending, disjoint, with the names of two of them.
@@ -143,7 +169,10 @@ fn overlap(range: ByteRange, [first, second]: &[&str; 2]) -> LeftAlone {
 fn unrecognised(contents: &Contents) -> impl Iterator<Item = LeftAlone> + '_ {
     let partitions = contents.table.iter().flat_map(|table| &table.partitions);
     let recognised = |number| contents.volumes.iter().any(|volume| volume.partition == Some(number));
-    partitions.filter(move |partition| !recognised(partition.number)).map(|partition| LeftAlone {
+    let is_unknown = move |partition: &&Partition| {
+        !recognised(partition.number) && !is_container(contents.table.as_ref(), partition)
+    };
+    partitions.filter(is_unknown).map(|partition| LeftAlone {
         range: partition.range,
         what: format!("partition {} ({})", partition.number, partition.type_name),
         why: "no file system was recognised in it".to_owned(),

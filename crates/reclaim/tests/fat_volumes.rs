@@ -185,6 +185,29 @@ fn law1_fat16_in_a_partition_at_sector_63() {
 }
 
 #[test]
+fn law1_fat_in_a_logical_partition_gives_its_free_space_and_keeps_the_chain_of_them() {
+    let disk = memory(64 * MIB);
+    // An extended partition from 1 MiB with one logical partition, which begins a granule later.
+    let (extended, logical) = (MIB, MIB + 4096);
+    let mut first = boot_record(extended, 64 * MIB);
+    first[446 + 4] = 0x0F;
+    write(&disk, 0, &first);
+    let mut link = boot_record(logical, 64 * MIB);
+    link[446 + 8..][..4].copy_from_slice(&8u32.to_le_bytes());
+    write(&disk, extended, &link);
+    let part = support::range(logical, 64 * MIB);
+    write(&disk, 32 * MIB, &noise(4 * MIB, 3));
+    let window = Disk::new(block_device::Window::new(disk.clone(), part).unwrap()).unwrap();
+    volume::fat::format(&window, &volume::fat::FormatOptions::default()).unwrap();
+
+    let plan = plan(&disk, &PlanOptions::default(), &mut ()).unwrap();
+    assert_eq!(plan.refused, []);
+    assert_eq!(plan.free_space_bytes, 4 * MIB);
+    assert!(carry_out(&disk, &plan, &mut ()).unwrap().stopped.is_none());
+    assert!(content(&disk)[MIB as usize..][..512] == link);
+}
+
+#[test]
 fn law1_a_volume_that_is_dirty_keeps_its_free_space_and_gives_its_zeroes() {
     if !judges() {
         return;

@@ -301,12 +301,12 @@ fn keep_times(source: &SparseFile, target: &SparseFile) -> Result<()> {
     if let Ok(modified) = metadata.modified() {
         times = times.set_modified(modified);
     }
-    to.set_times(times).map_err(|error| target.failed("set the times of", error))
+    to.set_times(times).map_err(|error| target.failed("change", error))
 }
 
 fn refuse_existing(source: &SparseFile, destination: &Path) -> Result<()> {
     let refuse = |kind, why: &'static str, advice: &'static str| {
-        Err(Error::new(kind, "copy to").at_path(destination.display()).because(why).advise(advice))
+        Err(Error::new(kind, "write").at_path(destination.display()).because(why).advise(advice))
     };
     if destination.file_name().is_none() {
         return refuse(ErrorKind::InvalidInput, "it does not name a file", "give the name of the new file");
@@ -348,7 +348,7 @@ fn unchanged(source: &SparseFile, before: Stamp) -> Result<()> {
 
 fn sync_name(destination: &Path) -> Result<()> {
     sys::sync_directory_of(destination).map_err(|error| {
-        Error::from_io("flush the directory of", error)
+        Error::from_io("flush", error)
             .at_path(destination.display())
             .advise("the copy is complete; until the host flushes, a power cut may undo its name")
     })

@@ -344,7 +344,14 @@ pub(crate) fn check_length_of_new(path: &Path, len_bytes: u64) -> Result<()> {
         return refuse(ErrorKind::TooLarge, "the size does not fit a signed 64-bit number");
     }
     if !len_bytes.is_multiple_of(SECTOR_BYTES) {
-        return refuse(ErrorKind::InvalidInput, "the size is not a multiple of 512 bytes");
+        let below = len_bytes - len_bytes % SECTOR_BYTES;
+        return Err(Error::new(ErrorKind::InvalidInput, CREATE)
+            .at_path(path.display())
+            .because(format!("the size of {len_bytes} bytes is not a multiple of 512"))
+            .advise(match below {
+                0 => format!("the least is {SECTOR_BYTES}"),
+                _ => format!("the nearest are {below} and {}", below + SECTOR_BYTES),
+            }));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::backing::Lease;
-use crate::{Error, ErrorKind, Result, SparseFile};
+use crate::{Error, ErrorKind, Result, SparseFile, sys};
 
 /// Somebody who has a file locked or open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,13 @@ impl SoleOpener<'_> {
     #[must_use]
     pub fn is_enforced(&self) -> bool {
         self.lease.is_some()
+    }
+
+    /// Whether nobody can have been overlooked when this was made: the system vouches for it, or this user sees what
+    /// every process has open.
+    #[must_use]
+    pub fn saw_everybody(&self) -> bool {
+        self.is_enforced() || sys::sees_everybody()
     }
 }
 

@@ -62,6 +62,14 @@ impl SparseFile {
         Ok(ledger)
     }
 
+    /// What the file's file system has left for this user, in bytes: quotas aside, what can still be allocated.
+    ///
+    /// # Errors
+    /// Those of asking the file system.
+    pub fn host_free_bytes(&self) -> Result<u64> {
+        self.backing.free_bytes().map_err(|error| self.failed("measure", error))
+    }
+
     /// What the file occupies, in bytes.
     ///
     /// # Errors

@@ -159,7 +159,7 @@ impl Volume {
     ) -> Result<CopyReport> {
         let target = self.create_empty(path, source.len_bytes())?;
         let shaped =
-            target.set_len_of_new("copy to").and_then(|()| if options.dense { target.fill_densely() } else { Ok(()) });
+            target.set_len_of_new("write").and_then(|()| if options.dense { target.fill_densely() } else { Ok(()) });
         shaped
             .and_then(|()| copy_into(source, &target, options, observer))
             .map_err(|error| removed(&target, error.at_path(path.display())))

@@ -79,7 +79,7 @@ impl SparseFile {
     /// [`ErrorKind::NoSpace`] where the holes do not fit on the host. Nothing is rolled back, as [MS-FSA] 2.1.5.10.38 has
     /// it: what was allocated by then stays so, and the mark stays set.
     pub fn set_sparse(&self, sparse: bool) -> Result<()> {
-        let operation = if sparse { "mark as sparse" } else { "allocate every hole of" };
+        let operation = if sparse { "mark as sparse" } else { "allocate" };
         if let Some(whole) = ByteRange::whole(self.len_bytes()) {
             self.check_writable(operation, whole)?;
         }

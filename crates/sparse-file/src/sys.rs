@@ -11,6 +11,7 @@
 //!   fn open(path: &Path, access: Access) -> Result<File>
 //!   fn lock(file: &File, exclusive: bool) -> io::Result<bool>
 //!   fn holder(file: &File) -> Option<Holder>
+//!   fn sees_everybody() -> bool          // whether `holder` sees what every process has open
 //!   fn remove_created(path: &Path, file: &File)
 //!   fn sync_directory_of(path: &Path) -> io::Result<()>
 //! length and content

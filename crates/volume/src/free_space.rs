@@ -2,10 +2,10 @@
 
 use block_device::{ByteRange, Disk, Error, ErrorKind, Result, Window};
 
+use crate::Volume;
 use crate::fat::{Fat, FreeRuns, Layout};
 use crate::inspect::survey;
 use crate::recognise::Figures;
-use crate::{FileSystem, Volume};
 
 /// An iterator over the free bytes of a volume, as ranges of the disk it lies in: ascending, joined, whole clusters.
 ///
@@ -29,7 +29,7 @@ pub struct FreeSpace {
 /// [`ErrorKind::Refused`] with the reason why the volume is better left alone, [`ErrorKind::Unsupported`] for file
 /// systems whose free space is not read yet, those of reading.
 pub fn free_space(disk: &Disk, volume: &Volume) -> Result<FreeSpace> {
-    if !matches!(volume.file_system, FileSystem::Fat12 | FileSystem::Fat16 | FileSystem::Fat32) {
+    if !volume.file_system.is_fat() {
         return Err(Error::new(ErrorKind::Unsupported, OPERATION)
             .at_offset(volume.range.start())
             .because(format!("the free space of {} is not read yet", volume.file_system)));

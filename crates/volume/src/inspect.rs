@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use block_device::{ByteRange, Disk, Result, Window};
 
 use crate::disk_cursor::read_at;
-use crate::recognise::{Figures, Recognised, recognise};
-use crate::table::{Found, gpt, mbr};
+use crate::recognise::{Figures, Recognised, recognise, spoiled_fat};
+use crate::table::{Found, gpt, mbr, type_names};
 use crate::{Contents, Volume};
 
 /// Finds the partition table and the file systems of `disk`.
@@ -16,7 +16,7 @@ use crate::{Contents, Volume};
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`](block_device::ErrorKind::Corrupt) where a partition table is there and cannot be believed:
-/// overlapping partitions, partitions beyond the end of the disk, a loop of logical partitions, more than 1024 of them,
+/// overlapping partitions, partitions beyond the end of the disk, a loop of logical partitions, more than 1024 partitions,
 /// both copies of a GPT damaged. Those of reading the disk.
 pub fn inspect(disk: &Disk) -> Result<Contents> {
     survey(disk, Figures::Counted).map(|survey| survey.contents)
@@ -32,6 +32,11 @@ pub(crate) struct Survey {
 pub(crate) fn survey(disk: &Disk, figures: Figures) -> Result<Survey> {
     let mut survey = Survey { contents: Contents::default(), doubts: Vec::new() };
     let whole = recognise(disk, figures)?;
+    if whole.is_none()
+        && let Some(why) = spoiled_fat(disk)?
+    {
+        survey.contents.warnings.push(format!("the disk begins like a FAT volume, and is none: {why}"));
+    }
     match find_table(disk, whole.as_ref(), &mut survey)? {
         Some(found) => {
             if let Some(whole) = whole {
@@ -69,6 +74,8 @@ impl Survey {
     }
 }
 
+const TWOFOLD: &str = "the first sector is a file system's boot sector and a partition table";
+
 /// Reads the table, if the disk has one.
 fn find_table(disk: &Disk, whole: Option<&Recognised>, survey: &mut Survey) -> Result<Option<Found>> {
     let mut first = [0; 512];
@@ -94,6 +101,9 @@ fn find_table(disk: &Disk, whole: Option<&Recognised>, survey: &mut Survey) -> R
         return if whole.is_some() { Ok(None) } else { mbr::read(disk, &record).map(Some) };
     }
     if at_sector_0 && record.claims_itself() {
+        if record.has_partitions_elsewhere() {
+            survey.doubts.push(TWOFOLD.to_owned());
+        }
         return Ok(None);
     }
     match mbr::read(disk, &record) {
@@ -103,7 +113,7 @@ fn find_table(disk: &Disk, whole: Option<&Recognised>, survey: &mut Survey) -> R
             Ok(None)
         }
         Ok(mut found) if at_sector_0 => {
-            found.doubts.push("the first sector is a file system's boot sector and a partition table".to_owned());
+            found.doubts.push(TWOFOLD.to_owned());
             Ok(Some(found))
         }
         other => other.map(Some),
@@ -122,7 +132,17 @@ fn look_into_partitions(
     for partition in in_place {
         let window = Disk::new(Window::new(disk.clone(), partition.range)?)?;
         if let Some(recognised) = recognise(&window, figures)? {
+            if recognised.file_system.is_fat() && type_names::is_managed(&partition.type_name) {
+                let (number, kind, holds) = (partition.number, &partition.type_name, recognised.file_system);
+                survey.doubts.push(format!(
+                    "partition {number} begins like {holds}, and its type is {kind}: a volume manager may lay out what is in it"
+                ));
+            }
             survey.add(partition.range, Some(partition.number), recognised);
+        } else if let Some(why) = spoiled_fat(&window)? {
+            let number = partition.number;
+            let warning = format!("partition {number} begins like a FAT volume, and is none: {why}");
+            survey.contents.warnings.push(warning);
         }
     }
     Ok(())

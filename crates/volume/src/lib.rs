@@ -4,7 +4,7 @@
 //!  inspect ---> partition table (MBR with logical partitions, GPT)
 //!     |              |
 //!     |              v  each partition, or the whole disk
-//!     +--------> recognise: FAT, exFAT, NTFS, ext, XFS, btrfs, LUKS, LVM, swap, ISO 9660, BitLocker by signature
+//!     +--------> recognise: FAT, exFAT, NTFS, ext, XFS, btrfs, LUKS, LVM, swap, ISO 9660, BitLocker, RAID by signature
 //!                    |
 //!  free_space ---> fat::Fat::check ---> fat::Fat::free_runs        write_table, fat::format
 //!                  (refuses, or vouches)  (reads the FAT in large pieces)
@@ -114,9 +114,14 @@ pub enum FileSystem {
     Lvm2,
     Iso9660,
     BitLocker,
+    LinuxRaid,
 }
 
 impl FileSystem {
+    pub(crate) const fn is_fat(self) -> bool {
+        matches!(self, Self::Fat12 | Self::Fat16 | Self::Fat32)
+    }
+
     /// The name as it stands in JSON and on the command line: `fat32`, `ext4`, `bitlocker`. [`Display`](fmt::Display)
     /// gives the one for people.
     #[must_use]
@@ -137,6 +142,7 @@ impl FileSystem {
             Self::Lvm2 => "lvm2",
             Self::Iso9660 => "iso9660",
             Self::BitLocker => "bitlocker",
+            Self::LinuxRaid => "linux-raid",
         }
     }
 }
@@ -160,6 +166,7 @@ impl fmt::Display for FileSystem {
             Self::Lvm2 => "LVM2",
             Self::Iso9660 => "ISO 9660",
             Self::BitLocker => "BitLocker",
+            Self::LinuxRaid => "Linux RAID",
         })
     }
 }

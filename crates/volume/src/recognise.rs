@@ -63,6 +63,21 @@ fn fat(disk: &Disk, head: &[u8], figures: Figures) -> Result<Option<Recognised>>
     Ok(Some(Recognised { file_system, label, free_bytes, in_first_sector: true, leftover }))
 }
 
+/// Why what begins like a FAT volume is not recognised as one: it has `FAT` where formatters write it and a jump or
+/// the mark 0x55AA, and contradicts itself elsewhere. `None` where it does not begin so, or is recognised.
+pub(crate) fn spoiled_fat(disk: &Disk) -> Result<Option<String>> {
+    let mut first = [0; 512];
+    read_at(disk, 0, &mut first)?;
+    let jumps = first[0] == 0xE9 || first[0] == 0xEB && first[2] == 0x90;
+    let named = first[54..57] == *b"FAT" || first[82..85] == *b"FAT";
+    if !named || !jumps && first[510..] != [0x55, 0xAA] || is_bitlocker(&first) {
+        return Ok(None);
+    }
+    let wrong = BootSector::from_bytes(&first).and_then(|boot| boot.layout().map(drop)).err();
+    // The operation is not what matters; the reason comes after it.
+    Ok(wrong.map(|error| error.message().split_once(": ").map_or_else(String::new, |(_, reason)| reason.to_owned())))
+}
+
 fn is_bitlocker(head: &[u8]) -> bool {
     // BitLocker To Go: the GUID 4967d63b-2e29-4ad8-8399-f6a339e3d001 at 424.
     const TO_GO: [u8; 16] =
@@ -79,9 +94,12 @@ fn signatures(head: &[u8]) -> impl Iterator<Item = (FileSystem, usize)> {
         .into_iter()
         .map(|page| page - 10)
         .find(|&end| is(end, b"SWAPSPACE2") || is(end, b"SWAP-SPACE"));
+    // Metadata of version 1.1 or 1.2 (md(4)). 1.2 leaves what was before it, a FAT with all its tables too.
+    let raid = [4096, 0].into_iter().find(|&superblock| is(superblock, &[0xFC, 0x4E, 0x2B, 0xA9, 1, 0, 0, 0]));
     let found = [
         at(is_bitlocker(head), FileSystem::BitLocker, 3),
         at(is(0, b"LUKS\xBA\xBE"), FileSystem::Luks, 0),
+        raid.map(|superblock| (FileSystem::LinuxRaid, superblock)),
         at(is(3, b"NTFS    ") && is(510, &[0x55, 0xAA]), FileSystem::Ntfs, 3),
         at(is(3, b"EXFAT   ") && is(510, &[0x55, 0xAA]), FileSystem::ExFat, 3),
         at(is(0, b"XFSB"), FileSystem::Xfs, 0),

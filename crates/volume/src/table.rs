@@ -12,7 +12,7 @@ use crate::{Partition, PartitionTable};
 
 pub(crate) mod gpt;
 pub(crate) mod mbr;
-mod type_names;
+pub(crate) mod type_names;
 
 /// A table, and why nothing should be given back on its word alone.
 #[derive(Debug)]
@@ -25,6 +25,10 @@ pub(crate) struct Found {
     /// Oddities after which somebody else may see other partitions.
     pub(crate) doubts: Vec<String>,
 }
+
+/// More than anybody has: Windows stops at 128 partitions, Linux at 255. It bounds what a hostile table can cost, as every
+/// volume is asked for its free space on its own.
+const MAX_PARTITIONS: usize = 1024;
 
 pub(crate) fn corrupt(offset: u64, reason: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::Corrupt, "read for its partition table").at_offset(offset).because(reason)

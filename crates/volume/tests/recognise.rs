@@ -56,10 +56,12 @@ fn planted(pieces: &[(u64, &[u8])]) -> Disk {
 #[test]
 fn signatures_are_found_in_their_places() {
     type Case = (FileSystem, &'static [(u64, &'static [u8])]);
-    let cases: [Case; 9] = [
+    let cases: [Case; 11] = [
         (FileSystem::Ntfs, &[(3, b"NTFS    "), (510, &[0x55, 0xAA])]),
         (FileSystem::ExFat, &[(3, b"EXFAT   "), (510, &[0x55, 0xAA])]),
         (FileSystem::BitLocker, &[(3, b"-FVE-FS-"), (510, &[0x55, 0xAA])]),
+        (FileSystem::LinuxRaid, &[(0, &[0xFC, 0x4E, 0x2B, 0xA9, 1, 0, 0, 0])]),
+        (FileSystem::LinuxRaid, &[(4096, &[0xFC, 0x4E, 0x2B, 0xA9, 1, 0, 0, 0])]),
         (FileSystem::Luks, &[(0, b"LUKS\xBA\xBE\0\x01")]),
         (FileSystem::Luks, &[(0, b"LUKS\xBA\xBE\0\x02")]),
         (FileSystem::Lvm2, &[(512, b"LABELONE"), (536, b"LVM2 001")]),

@@ -295,3 +295,116 @@ fn an_empty_disk_holds_nothing() {
     assert_eq!(tiny.geometry().len_bytes, 512);
     assert_eq!(inspect(&Disk::new(tiny).unwrap()).unwrap(), Contents::default());
 }
+
+/// The first volume must not be asked, with these words.
+#[track_caller]
+fn not_given(disk: &Disk, words: &str) {
+    let found = inspect(disk).unwrap();
+    assert!(found.warnings.iter().any(|warning| warning.contains(words)), "{:?}", found.warnings);
+    let error = volume::free_space(disk, &found.volumes[0]).map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert!(error.to_string().contains(words), "{error}");
+}
+
+/// Writes a small FAT16 at a block, and says how many blocks it has.
+fn fat_at(disk: &Disk, block: u64) -> u32 {
+    let made = HandMade::new(volume::fat::FatType::Fat16, 4200);
+    disk.write(block * BLOCK, &disks::read(&made.disk, 0, made.disk.len_bytes()), Durability::Cached).unwrap();
+    u32::try_from(made.disk.len_bytes() / BLOCK).unwrap()
+}
+
+#[test]
+fn law4_a_fat_on_the_whole_disk_with_a_partition_in_its_free_clusters_is_not_given_away() {
+    let made = HandMade::new(volume::fat::FatType::Fat16, 4200);
+    let mut first: [u8; 512] = made.get(0);
+    // What mkfs.fat --mbr writes does no harm.
+    first[446..462].copy_from_slice(&entry(0x0E, 0, 4239));
+    made.put(0, &first);
+    volume::free_space(&made.disk, &inspect(&made.disk).unwrap().volumes[0]).unwrap();
+    // A second partition does: Linux shows both.
+    first[462..478].copy_from_slice(&entry(0x83, 1000, 1000));
+    made.put(0, &first);
+    not_given(&made.disk, "a file system's boot sector and a partition table");
+}
+
+#[test]
+fn law4_no_logical_partition_may_lie_on_a_link_of_the_chain() {
+    let disk = disk(8);
+    record(&disk, 0, &[(5, 10, 10_000)]);
+    let blocks = fat_at(&disk, 11);
+    record(&disk, 10, &[(6, 1, blocks), (5, 2000, 100)]);
+    record(&disk, 2010, &[(0x83, 4000, 10)]);
+    corrupt(&disk, "partition 5 lies on a link");
+    record(&disk, 10, &[(6, 1, blocks), (5, 5000, 100)]);
+    record(&disk, 5010, &[(0x83, 1, 10)]);
+    let found = inspect(&disk).unwrap();
+    volume::free_space(&disk, &found.volumes[0]).unwrap();
+}
+
+#[test]
+fn law4_a_fat_in_a_partition_of_a_volume_manager_is_not_given_away() {
+    let disk = disk(8);
+    fat_at(&disk, 63);
+    record(&disk, 0, &[(6, 63, 16_000)]);
+    volume::free_space(&disk, &inspect(&disk).unwrap().volumes[0]).unwrap();
+    for (kind, name) in [(0x42, "Windows dynamic disk"), (0x8E, "Linux LVM"), (0xFD, "Linux RAID")] {
+        record(&disk, 0, &[(kind, 63, 16_000)]);
+        not_given(&disk, name);
+    }
+}
+
+/// A GPT in both copies, with these first blocks of partitions of four blocks, and its entries at block `entries_at`.
+fn gpt(disk: &Disk, count: usize, entries_at: u64, first_usable: u64) {
+    let last = disk.len_bytes() / BLOCK - 1;
+    let mut entries = vec![0; count.max(4) * 128];
+    for (number, entry) in (0..).zip(entries.chunks_exact_mut(128).take(count)) {
+        let first = first_usable + number * 4;
+        (entry[0], entry[16]) = (1, 1);
+        entry[32..40].copy_from_slice(&first.to_le_bytes());
+        entry[40..48].copy_from_slice(&(first + 3).to_le_bytes());
+    }
+    let entry_blocks = entries.len() as u64 / BLOCK;
+    record(disk, 0, &[(0xEE, 1, u32::MAX)]);
+    for (at, alternate, entries_at) in [(1, last, entries_at), (last, 1, last - entry_blocks)] {
+        let mut header = [0; 512];
+        header[..8].copy_from_slice(b"EFI PART");
+        (header[10], header[12], header[84]) = (1, 92, 128);
+        for (place, value) in
+            [(24, at), (32, alternate), (40, first_usable), (48, last - entry_blocks - 1), (72, entries_at)]
+        {
+            header[place..place + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        header[80..84].copy_from_slice(&u32::try_from(entries.len() / 128).unwrap().to_le_bytes());
+        header[88..92].copy_from_slice(&crc32fast::hash(&entries).to_le_bytes());
+        let checksum = crc32fast::hash(&header[..92]).to_le_bytes();
+        header[16..20].copy_from_slice(&checksum);
+        disk.write(at * BLOCK, &header, Durability::Cached).unwrap();
+        disk.write(entries_at * BLOCK, &entries, Durability::Cached).unwrap();
+    }
+}
+
+#[test]
+fn law4_no_partition_may_lie_on_the_entries_of_the_gpt_wherever_they_are() {
+    let disk = disk(8);
+    gpt(&disk, 2, 1000, 100);
+    assert_eq!(inspect(&disk).unwrap().table.unwrap().partitions.len(), 2);
+    gpt(&disk, 2, 105, 100);
+    corrupt(&disk, "partition 2 lies where the table itself is kept");
+}
+
+#[test]
+fn thousands_of_gpt_partitions_are_an_error_soon() {
+    let disk = disk(64);
+    gpt(&disk, 1024, 2, 2048);
+    assert_eq!(inspect(&disk).unwrap().table.unwrap().partitions.len(), 1024);
+    gpt(&disk, 1028, 2, 2048);
+    corrupt(&disk, "more than 1024");
+}
+
+#[test]
+fn law4_an_empty_fat32_before_a_raid_is_not_given_away() {
+    // mdadm leaves the boot sector, and its data begins behind the tables: nothing in them has changed.
+    let made = HandMade::new(volume::fat::FatType::Fat32, 65600);
+    made.put(4096, &[0xFC, 0x4E, 0x2B, 0xA9, 1, 0, 0, 0]);
+    not_given(&made.disk, "Linux RAID");
+}

@@ -118,7 +118,12 @@ fn mount_first(
             continue;
         }
         match mount_one(&node, directory, &found, read_only, notes) {
-            Ok(()) => mounted = true,
+            Ok(()) => {
+                mounted = true;
+                if !partitions.is_empty() {
+                    notes.push(format!("{which}{} is mounted", found.name));
+                }
+            }
             Err(errno) => failures.push((errno, format!("{which}{}", why_not(&found, errno)))),
         }
     }
@@ -337,7 +342,11 @@ pub(crate) fn trim_mounted(attached: &Attached) -> Result<u64> {
         Error::new(ErrorKind::Refused, "trim through its mount points")
             .at_path(attached.image.display())
             .because(format!("it is attached as {} and not mounted", attached.device.display()))
-            .advise("detach it and trim the image, or mount it and trim again")
+            .advise(if attached.ours {
+                "detach it and trim the image, or mount it and trim again"
+            } else {
+                "release it with `losetup -d` and trim the image, or mount it and trim again"
+            })
     };
     let name = attached.device.file_name().ok_or_else(no_mount)?;
     let device = LoopDevice::by_name(&name.to_string_lossy()).ok_or_else(no_mount)?;

@@ -12,6 +12,7 @@ use sparse_file::forecast::{Forecast, RUN_LIMIT, RUN_LIMIT_LARGE_RECORDS, Risk};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::plain::plain;
 use crate::size::{Bytes, Count, Exact, Many};
 use crate::table::{Align, Table};
 
@@ -75,7 +76,7 @@ impl Advise {
         let mut data_end = None;
         let whole = ByteRange::whole(file.len_bytes());
         let map = whole.into_iter().flat_map(|whole| file.extents(whole)).map(|extent| {
-            interrupt::check()?;
+            interrupt::check("map", &self.image)?;
             let extent = extent?;
             if extent.kind.is_allocated() {
                 extents += u64::from(data_end != Some(extent.range.start()));
@@ -119,7 +120,7 @@ fn advice(smallest: &Forecast, allocated_bytes: u64) -> Vec<&'static str> {
 
 fn print(document: &Document, forecasts: &[Forecast], out: &mut dyn Write) -> io::Result<()> {
     let mut facts = Table::of_facts();
-    facts.fact("image", &document.path);
+    facts.fact("image", plain(&document.path));
     facts.fact("apparent size", Exact(document.apparent_bytes));
     facts
         .fact("allocated here", format!("{} in {}", Exact(document.allocated_bytes), Many(document.extents, "extent")));

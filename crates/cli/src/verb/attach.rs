@@ -8,9 +8,10 @@ use disk_image::Image;
 use sparse_file::Access;
 
 use crate::context::Context;
-use crate::describe::AttachedJson;
+use crate::describe::{self, AttachedJson};
 use crate::failure::Failure;
 use crate::host::refused_on_model;
+use crate::plain::plain;
 
 /// Make an image a drive of this machine
 ///
@@ -37,10 +38,7 @@ impl Attach {
         context.refuse_model("attach").map_err(|error| error.at_path(self.image.display()))?;
         let access = if self.read_only { Access::ReadOnly } else { Access::ReadWrite };
         let image = Image::open(&self.image, access)?;
-        // Our own devices and servers hold the lock; whoever does not know of it is at least named.
-        if let Some(holder) = image.file.holder() {
-            tracing::warn!("{} is open elsewhere too, without a lock of ours: by {holder}", self.image.display());
-        }
+        describe::warn_if_open_elsewhere(&image.file);
         // A table that cannot be read is the kernel's to judge: it looks at the partitions itself.
         let contents = volume::inspect(&image.disk).unwrap_or_default();
         let partitions = contents.table.iter().flat_map(|table| &table.partitions);
@@ -57,12 +55,12 @@ impl Attach {
             if context.quiet() {
                 return writeln!(out, "{}", attached.device.display());
             }
-            write!(out, "{} is {}", self.image.display(), attached.device.display())?;
+            write!(out, "{} is {}", plain(self.image.display()), attached.device.display())?;
             for at in &attached.mounted_at {
-                write!(out, ", mounted at {}", at.display())?;
+                write!(out, ", mounted at {}", plain(at.display()))?;
             }
             writeln!(out, "{}", if attached.read_only { ", read-only" } else { "" })?;
-            attached.notes.iter().try_for_each(|note| writeln!(out, "note: {note}"))
+            attached.notes.iter().try_for_each(|note| writeln!(out, "note: {}", plain(note)))
         })
     }
 }

@@ -1,15 +1,18 @@
 //! `copy SRC DST`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use disk_types::Result;
+use disk_types::{Error, ErrorKind, Result};
 use serde::Serialize;
-use sparse_file::{CopyObserver, CopyOptions};
+use sparse_file::{Access, CopyObserver, CopyOptions, SparseFile};
 
 use crate::context::Context;
+use crate::describe;
 use crate::failure::Failure;
+use crate::host::Host;
 use crate::interrupt;
+use crate::plain::plain;
 use crate::progress::Progress;
 use crate::size::Bytes;
 
@@ -56,15 +59,18 @@ struct Document {
     verified: bool,
 }
 
-struct Observer(Progress);
+struct Observer<'a> {
+    progress: Progress,
+    source: &'a Path,
+}
 
-impl CopyObserver for Observer {
+impl CopyObserver for Observer<'_> {
     fn progress(&mut self, done_bytes: u64, total_bytes: u64) {
-        self.0.update("copying", done_bytes, total_bytes);
+        self.progress.update("copying", done_bytes, total_bytes);
     }
 
     fn may_continue(&mut self) -> Result<()> {
-        interrupt::check()
+        interrupt::check("copy", self.source)
     }
 }
 
@@ -72,8 +78,21 @@ impl Copy {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let Self { detect_zeroes, dense, verify, keep_times, .. } = *self;
         let options = CopyOptions { detect_zeroes, dense, verify, keep_times };
-        let mut observer = Observer(Progress::new(context));
-        let report = context.host()?.copy(&self.source, &self.destination, &options, &mut observer)?;
+        let host = context.host()?;
+        let on_this_machine = matches!(host, Host::System);
+        if on_this_machine && self.destination.is_dir() {
+            return Err(Error::new(ErrorKind::Refused, "write")
+                .at_path(self.destination.display())
+                .because("it is a directory")
+                .advise("name a file in it")
+                .into());
+        }
+        // Copied with our lock on it, which not everybody knows. A source that cannot be opened is told by the copy.
+        if let (true, Ok(source)) = (on_this_machine, SparseFile::open(&self.source, Access::Inspect)) {
+            describe::warn_if_open_elsewhere(&source);
+        }
+        let mut observer = Observer { progress: Progress::new(context), source: &self.source };
+        let report = host.copy(&self.source, &self.destination, &options, &mut observer)?;
         drop(observer);
         let document = Document {
             bytes_copied: report.bytes_copied,
@@ -87,12 +106,15 @@ impl Copy {
             verified: report.verified,
         };
         context.report(&document, |out| {
-            write!(out, "copied {} to {}: ", self.source.display(), self.destination.display())?;
+            write!(out, "copied {} to {}: ", plain(self.source.display()), plain(self.destination.display()))?;
             match report.bytes_shared {
                 0 => write!(out, "{} copied", Bytes(report.bytes_copied))?,
                 shared => write!(out, "{} shared", Bytes(shared))?,
             }
             write!(out, ", {} of holes kept", Bytes(report.holes_kept_bytes))?;
+            if report.holes_filled_bytes > 0 {
+                write!(out, ", {} of holes filled", Bytes(report.holes_filled_bytes))?;
+            }
             if report.zeroes_left_out_bytes > 0 {
                 write!(out, ", {} of zeroes left out", Bytes(report.zeroes_left_out_bytes))?;
             }

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::creation::{self, Inside};
 use crate::describe::table_name;
 use crate::failure::Failure;
+use crate::plain::plain;
 use crate::size::{Bytes, Size, help_with_sizes};
 
 /// Create an image: a sparse file, formatted if asked
@@ -80,7 +81,7 @@ impl Create {
             label: formatted.and_then(|formatted| formatted.label),
         };
         context.report(&document, |out| {
-            write!(out, "created {}: {}", document.path, Bytes(document.apparent_bytes))?;
+            write!(out, "created {}: {}", plain(&document.path), Bytes(document.apparent_bytes))?;
             if let Some(table) = document.partition_table {
                 write!(out, ", one partition in a table of kind {table}")?;
             }

@@ -4,22 +4,26 @@ use std::path::PathBuf;
 
 use clap::Args;
 use disk_image::Image;
-use disk_types::{Error, ErrorKind, is_zero};
+use disk_types::{ByteRange, Error, ErrorKind, ExtentKind};
 use serde::Serialize;
-use sparse_file::Access;
+use sparse_file::{Access, SparseFile};
 
 use crate::context::Context;
 use crate::creation::{self, FileSystemKind};
 use crate::describe;
 use crate::failure::Failure;
+use crate::interrupt;
+use crate::plain::plain;
+use crate::progress::Progress;
 use crate::size::Bytes;
 
-/// How far into the disk something unknown is looked for.
-const LOOK_BYTES: u64 = 1 << 20;
+/// How much is read at once, looking for data.
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// Make a file system on an existing image
 ///
-/// The file system has the whole disk. What is inside is lost; so an image that holds anything is refused, unless --force.
+/// The file system has the whole disk. What is inside is lost; so an image that holds anything but zeroes is refused,
+/// unless --force.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -53,9 +57,9 @@ impl Format {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let image = context.host()?.open_image(&self.image, Access::ReadWrite)?;
         // Whoever has it open without our lock would go on using what is about to vanish.
-        let _alone = image.file.sole_opener()?;
+        let _alone = describe::alone(&image.file, "format")?;
         if !self.force {
-            self.refuse_if_used(&image)?;
+            self.refuse_if_used(&image, context)?;
         }
         let formatted = creation::format(&image.disk, None, self.file_system, self.label.clone())
             .and_then(|formatted| image.disk.flush().map(|()| formatted))
@@ -68,7 +72,7 @@ impl Format {
             allocated_bytes: image.file.allocated_bytes()?,
         };
         context.report(&document, |out| {
-            write!(out, "formatted {}: {}", document.path, document.file_system)?;
+            write!(out, "formatted {}: {}", plain(&document.path), document.file_system)?;
             if let Some(label) = &document.label {
                 write!(out, " {label:?}")?;
             }
@@ -76,13 +80,14 @@ impl Format {
         })
     }
 
-    fn refuse_if_used(&self, image: &Image) -> Result<(), Error> {
+    fn refuse_if_used(&self, image: &Image, context: &Context) -> Result<(), Error> {
         let found = match volume::inspect(&image.disk) {
             Ok(contents) => describe::in_words(&contents),
             Err(error) => Some(format!("something damaged ({error})")),
         };
         let found = match found {
-            None if !starts_with_zeroes(image)? => Some("data of a kind not known here".to_owned()),
+            None => first_data(&image.file, context)?
+                .map(|offset| format!("data of a kind not known here, from byte {offset} on")),
             found => found,
         };
         match found {
@@ -95,9 +100,25 @@ impl Format {
     }
 }
 
-fn starts_with_zeroes(image: &Image) -> Result<bool, Error> {
-    let len_bytes = image.disk.len_bytes().min(LOOK_BYTES);
-    let mut start = vec![0; usize::try_from(len_bytes).expect("a small piece")];
-    image.disk.read(0, &mut start)?;
-    Ok(is_zero(&start))
+/// Where the first byte is that is not zero.
+fn first_data(file: &SparseFile, context: &Context) -> Result<Option<u64>, Error> {
+    let Some(whole) = ByteRange::whole(file.len_bytes()) else { return Ok(None) };
+    let mut progress = Progress::new(context);
+    let mut buffer = Vec::new();
+    for extent in file.extents(whole) {
+        let extent = extent?;
+        if !matches!(extent.kind, ExtentKind::Data | ExtentKind::Delayed) {
+            continue;
+        }
+        for piece in extent.range.chunks(PIECE_BYTES) {
+            interrupt::check("format", file.path())?;
+            progress.update("reading", piece.start(), whole.end());
+            buffer.resize(usize::try_from(piece.len()).expect("a small piece"), 0);
+            file.read_at(piece.start(), &mut buffer)?;
+            if let Some(at) = buffer.iter().position(|&byte| byte != 0) {
+                return Ok(Some(piece.start() + at as u64));
+            }
+        }
+    }
+    Ok(None)
 }

@@ -178,7 +178,7 @@ impl Info {
         table.fact("format", format.unwrap_or("not a disk: its size is not a positive multiple of 512"));
         table.fact("apparent size", Exact(ledger.apparent_bytes));
         table.fact("allocated", format!("{}, by {}", Exact(ledger.allocated_bytes), ledger.source));
-        table.fact("data", format!("{} in {}", Exact(ledger.data_bytes), Many(ledger.extents, "extent")));
+        table.fact("data", format!("{} in {}", Exact(ledger.data_bytes), Many(ledger.extents, "run")));
         if ledger.unwritten_bytes > 0 {
             table.fact("  never written", Exact(ledger.unwritten_bytes));
         }

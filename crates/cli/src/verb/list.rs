@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::describe::AttachedJson;
 use crate::failure::Failure;
+use crate::plain::plain;
 use crate::table::{Align, Table};
 
 /// List the images that are attached to this machine
@@ -42,7 +43,9 @@ impl List {
             }
             table.print(out)?;
             let notes = disks.iter().flat_map(|disk| disk.notes.iter().map(move |note| (&disk.device, note)));
-            notes.into_iter().try_for_each(|(device, note)| writeln!(out, "note: {}: {note}", device.display()))
+            notes
+                .into_iter()
+                .try_for_each(|(device, note)| writeln!(out, "note: {}: {}", device.display(), plain(note)))
         })
     }
 }

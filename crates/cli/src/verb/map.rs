@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use disk_types::{ByteRange, Error, Extent, Result};
+use disk_types::{ByteRange, Error, ErrorKind, Extent, ExtentKind, Result};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use sparse_file::{Access, SparseFile};
 
@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::scan::Scan;
 use crate::size::{Bytes, Count, Exact};
 use crate::table::{Align, Table};
-use crate::{exit, interrupt};
+use crate::{advice, exit, interrupt};
 
 /// A list longer than this is shortened, unless -v.
 const SHORT_LIST: usize = 16;
@@ -41,7 +41,7 @@ pub(crate) struct Map {
     /// Read the data to find the zeroes in it
     #[arg(long)]
     scan: bool,
-    /// Draw the whole disk into this file, which is replaced
+    /// Draw the whole disk into this file; an SVG of that name is replaced, anything else is not
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     svg: Option<PathBuf>,
 }
@@ -49,40 +49,83 @@ pub(crate) struct Map {
 impl Map {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let file = context.host()?.open_file(&self.image, Access::Inspect)?;
-        let mut page = self.svg.as_ref().map(|path| Page::new(path, file.len_bytes()));
+        if let Some(picture) = &self.svg {
+            check_replaceable(picture, &self.image)?;
+        }
+        let page = RefCell::new(self.svg.as_ref().map(|path| Page::new(path, file.len_bytes())));
         let mut progress = Progress::new(context);
         let len_bytes = file.len_bytes();
         let extents = self.extents(&file).map(|extent| {
             let extent = extent?;
-            interrupt::check()?;
+            interrupt::check("map", &self.image)?;
             if self.scan {
                 progress.update("reading", extent.range.end(), len_bytes);
             }
-            if let Some(page) = &mut page {
+            if let Some(page) = &mut *page.borrow_mut() {
                 page.add(extent);
             }
             Ok(extent)
         });
-        if context.json() {
-            write_json(extents)?
-        } else {
-            write_page(extents, len_bytes, context)?
-        }
-        drop(progress);
-        match page {
-            Some(page) => page.write(&self.image, file.allocated_bytes()?, self.scan).map_err(Into::into),
+        // Once all extents are known, before the answer is complete: it tells of both or of neither.
+        let finish = || match page.take() {
+            Some(page) => page.write(&self.image, file.allocated_bytes()?, self.scan),
             None => Ok(()),
-        }
+        };
+        if context.json() { write_json(extents, finish) } else { write_page(extents, finish, len_bytes, context) }
     }
 
     fn extents<'a>(&self, file: &'a SparseFile) -> Box<dyn Iterator<Item = Result<Extent>> + 'a> {
         let Some(whole) = ByteRange::whole(file.len_bytes()) else { return Box::new(std::iter::empty()) };
         let extents = file.extents(whole);
-        if self.scan { Box::new(Scan::new(file, extents)) } else { Box::new(extents) }
+        if self.scan { Box::new(Scan::new(file, extents)) } else { Box::new(Joined::new(extents)) }
     }
 }
 
-fn write_page(extents: impl Iterator<Item = Result<Extent>>, len_bytes: u64, context: &Context) -> Result<(), Failure> {
+/// Extents in which delayed data is data: neighbours are never shown under one name.
+struct Joined<I: Iterator> {
+    extents: I,
+    pending: Option<Extent>,
+}
+
+impl<I: Iterator<Item = Result<Extent>>> Joined<I> {
+    fn new(extents: I) -> Self {
+        Self { extents, pending: None }
+    }
+}
+
+impl<I: Iterator<Item = Result<Extent>>> Iterator for Joined<I> {
+    type Item = Result<Extent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let mut extent = match self.extents.next() {
+                Some(Ok(extent)) => extent,
+                Some(Err(error)) => return Some(Err(error)),
+                None => return self.pending.take().map(Ok),
+            };
+            if extent.kind == ExtentKind::Delayed {
+                extent.kind = ExtentKind::Data;
+            }
+            match &mut self.pending {
+                Some(last) if last.kind == extent.kind => {
+                    last.range = ByteRange::new(last.range.start(), extent.range.end()).unwrap_or(last.range);
+                }
+                pending => {
+                    if let Some(done) = pending.replace(extent) {
+                        return Some(Ok(done));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn write_page(
+    extents: impl Iterator<Item = Result<Extent>>,
+    finish: impl FnOnce() -> Result<()>,
+    len_bytes: u64,
+    context: &Context,
+) -> Result<(), Failure> {
     let mut cells = Cells::at_most(len_bytes, strip::cells_for(strip::terminal_width()));
     let mut tally = Tally::default();
     let mut listed = Vec::new();
@@ -96,6 +139,7 @@ fn write_page(extents: impl Iterator<Item = Result<Extent>>, len_bytes: u64, con
             listed.push(extent);
         }
     }
+    finish()?;
     context.write_page(|out| {
         strip::draw(&cells, strip::terminal_reads_utf8(), out)?;
         writeln!(out)?;
@@ -141,14 +185,22 @@ fn list(extents: &[Extent]) -> Table {
 
 /// Writes the object piece by piece: it is never whole in memory. An error on the way closes the list and is told in the
 /// same object, which stays readable.
-fn write_json(extents: impl Iterator<Item = Result<Extent>>) -> Result<(), Failure> {
+fn write_json(
+    extents: impl Iterator<Item = Result<Extent>>,
+    finish: impl FnOnce() -> Result<()>,
+) -> Result<(), Failure> {
     let mut out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
     let stream = Stream { extents: RefCell::new(extents), error: RefCell::new(None) };
-    let mut write = || {
+    let write = || {
         let mut serializer = serde_json::Serializer::new(&mut out);
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("schema", &SCHEMA)?;
         map.serialize_entry("extents", &stream)?;
+        if stream.error.borrow().is_none()
+            && let Err(error) = finish()
+        {
+            *stream.error.borrow_mut() = Some(advice::fill_in(error));
+        }
         if let Some(error) = &*stream.error.borrow() {
             map.serialize_entry("error", &ErrorJson::from(error))?;
         }
@@ -187,13 +239,41 @@ impl<I: Iterator<Item = Result<Extent>>> Serialize for Stream<I> {
                     kind: Kind::from(extent.kind).name(),
                 })?,
                 Err(error) => {
-                    *self.error.borrow_mut() = Some(error);
+                    *self.error.borrow_mut() = Some(advice::fill_in(error));
                     break;
                 }
             }
         }
         list.end()
     }
+}
+
+/// The operation of its errors.
+const PICTURE: &str = "write as a picture";
+
+/// Makes sure that nothing is lost when a picture takes the name `path`. Opens nothing that could wait.
+fn check_replaceable(path: &Path, image: &Path) -> Result<()> {
+    let failed = |error| Error::from_io(PICTURE, error).at_path(path.display());
+    let refuse = |kind, why: &'static str| {
+        Err(Error::new(kind, PICTURE).at_path(path.display()).because(why).advise("choose another name"))
+    };
+    let metadata = match path.symlink_metadata() {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    if !metadata.is_file() {
+        return refuse(ErrorKind::Refused, "it exists and is not a regular file");
+    }
+    if path.canonicalize().ok() == image.canonicalize().ok() {
+        return refuse(ErrorKind::Refused, "it is the image itself");
+    }
+    let mut head = Vec::new();
+    File::open(path).and_then(|file| file.take(5).read_to_end(&mut head)).map_err(failed)?;
+    if !head.starts_with(b"<svg") && !head.starts_with(b"<?xml") {
+        return refuse(ErrorKind::AlreadyExists, "it exists and is not an SVG");
+    }
+    Ok(())
 }
 
 /// The picture that --svg asks for.
@@ -220,11 +300,25 @@ impl<'a> Page<'a> {
             tally: &self.tally,
             scanned,
         };
-        let write = || {
-            let mut out = BufWriter::new(File::create(self.path)?);
+        // Under another name first: whatever happens, what stands there is whole.
+        let mut unfinished = self.path.as_os_str().to_owned();
+        unfinished.push(format!(".{}.partial", std::process::id()));
+        let unfinished = PathBuf::from(unfinished);
+        let failed = |error| Error::from_io(PICTURE, error).at_path(self.path.display());
+        let file = File::create_new(&unfinished).map_err(failed)?;
+        let draw = || {
+            let mut out = BufWriter::new(file);
             svg::draw(&self.cells, &caption, &mut out)?;
             out.flush()
         };
-        write().map_err(|error| Error::from_io("write the picture", error).at_path(self.path.display()))
+        let written = draw()
+            .map_err(failed)
+            .and_then(|()| check_replaceable(self.path, image))
+            .and_then(|()| std::fs::rename(&unfinished, self.path).map_err(failed));
+        if written.is_err() {
+            // Ours, made a moment ago; nothing better is known if even that fails.
+            let _ = std::fs::remove_file(&unfinished);
+        }
+        written
     }
 }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use disk_types::ByteRange;
+use disk_types::{ByteRange, Error, ErrorKind};
 use serde::Serialize;
 use sparse_file::Access;
 
 use crate::context::Context;
+use crate::describe;
 use crate::failure::Failure;
 use crate::size::{Bytes, Size, help_with_sizes};
 
@@ -42,9 +43,14 @@ struct Document {
 
 impl Punch {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let at_image = |error: disk_types::Error| error.at_path(self.image.display());
-        let range = ByteRange::at(self.offset.0, self.length.0).map_err(at_image)?;
+        let wrong = |kind, why| Error::new(kind, "punch").at_path(self.image.display()).because(why);
+        if self.length.0 == 0 {
+            return Err(wrong(ErrorKind::InvalidInput, "--length is 0").into());
+        }
+        let range = ByteRange::at(self.offset.0, self.length.0)
+            .map_err(|_| wrong(ErrorKind::OutOfBounds, "--offset and --length lead beyond the largest file"))?;
         let file = context.host()?.open_file(&self.image, Access::ReadWrite)?;
+        describe::warn_if_open_elsewhere(&file);
         let allocated_before_bytes = file.allocated_bytes()?;
         file.punch(range)?;
         file.sync()?;

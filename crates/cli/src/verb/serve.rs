@@ -15,10 +15,12 @@ use serde::Serialize;
 use sparse_file::{Access, Allocation};
 
 use crate::context::Context;
-use crate::creation::{self, Inside};
+use crate::creation::{self, FileSystemKind, Inside};
+use crate::describe;
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::size::{Bytes, Count, Size, help_with_sizes};
+use crate::plain::plain;
+use crate::size::{Bytes, Count, Exact, Size, help_with_sizes};
 use crate::table::Table;
 
 /// Serve an image over NBD until stopped
@@ -28,7 +30,8 @@ use crate::table::Table;
 #[derive(Args)]
 #[command(after_help = help_with_sizes!("\
 Without --listen it is the socket that systemd passed on (LISTEN_FDS), if it did, or else \
-a UNIX socket beside the image, IMAGE.sock, which only this user can open.
+a UNIX socket beside the image, IMAGE.sock, which only this user can open. At most 64 clients at once; one that has not \
+finished its handshake is cut off after 30 seconds, or as soon as another needs its place.
 
 Examples:
   sparsedisk serve disk.img --size 10GiB --fs fat32    the image is created if it is missing
@@ -70,9 +73,7 @@ impl Serve {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let listen = self.listen()?;
         let (image, created) = self.image(context)?;
-        if let Some(holder) = image.file.holder() {
-            tracing::warn!("{} is open elsewhere too, without a lock of ours: by {holder}", self.image.display());
-        }
+        describe::warn_if_open_elsewhere(&image.file);
         let allocated_before_bytes = image.file.allocated_bytes()?;
         let (disk, counters) = self.layers(&image)?;
         let export = Export {
@@ -80,7 +81,10 @@ impl Serve {
             description: format!("{} ({})", self.image.display(), Bytes(disk.len_bytes())),
             disk,
         };
-        let server = Server::bind(&listen, export, Limits::default()).map_err(explain_socket)?;
+        let server = Server::bind(&listen, export, Limits::default()).map_err(|error| self.explain_socket(error))?;
+        if let Some(uri) = server.remote_uri() {
+            tracing::warn!("every machine that reaches {uri} can read and write the disk: no password, no encryption");
+        }
         let stopper = server.stopper();
         interrupt::on_ask(move || stopper.stop());
         let document = Document {
@@ -91,7 +95,10 @@ impl Serve {
             created,
         };
         // Nobody may be reading any more, and still others want to be served.
-        let told = context.answer(&document, |out| print_start(&document, &server.connect_lines(), out));
+        let told = context.answer(&document, |out| {
+            print_start(&document, &server.connect_lines(), out)?;
+            server.remote_uri().map_or(Ok(()), |uri| writeln!(out, "  {uri} from other machines"))
+        });
         if let Err(Failure::Output(error)) = told {
             tracing::warn!(%error, "cannot say how to connect");
         }
@@ -100,6 +107,7 @@ impl Serve {
             let allocated_bytes = image.file.allocated_bytes()?;
             context.write_page(|out| {
                 let mut table = summary(&counters);
+                table.fact("failed requests", Count(served.counters.failed));
                 table.fact("connections", Count(served.connections));
                 table.fact(
                     "allocated",
@@ -115,7 +123,8 @@ impl Serve {
         let listen = match &self.listen {
             Some(text) => text.parse()?,
             None if std::env::var_os("LISTEN_FDS").is_some() => Listen::Inherited,
-            None => Listen::Unix(beside(&self.image)),
+            // Ours by its name: only a server that has the image, which is locked when this is bound, uses it.
+            None => Listen::UnixReplacingStale(beside(&self.image)),
         };
         Ok(if self.allow_remote { listen.allow_remote() } else { listen })
     }
@@ -131,7 +140,14 @@ impl Serve {
                     .advise("give --size too, or format the image with `sparsedisk format`"));
             }
             let access = if self.read_only { Access::ReadOnly } else { Access::ReadWrite };
-            return host.open_image(&self.image, access).map(|image| (image, false));
+            return host.open_image(&self.image, access).map(|image| (image, false)).map_err(|error| {
+                match error.kind() {
+                    ErrorKind::ReadOnly | ErrorKind::PermissionDenied if !self.read_only => {
+                        error.advise("--read-only serves it without writing; or give this user the right to write")
+                    }
+                    _ => error,
+                }
+            });
         };
         match creation::create(host, &self.image, len_bytes, Format::Raw, Allocation::Sparse, &self.inside) {
             Ok((image, _)) => return Ok((image, true)),
@@ -140,12 +156,44 @@ impl Serve {
         }
         let image = host.open_image(&self.image, Access::ReadWrite)?;
         if image.disk.len_bytes() == len_bytes {
+            self.check_inside(&image)?;
             return Ok((image, false));
         }
         Err(Error::new(ErrorKind::InvalidInput, "serve")
             .at_path(self.image.display())
-            .because(format!("it has {} bytes, and --size asks for {len_bytes}", image.disk.len_bytes()))
+            .because(format!("it has {}, and --size asks for {}", Exact(image.disk.len_bytes()), Exact(len_bytes)))
             .advise("leave --size out to serve it as it is"))
+    }
+
+    /// --fs and --partition are for a new image; on one that is there they must be true already.
+    fn check_inside(&self, image: &Image) -> Result<()> {
+        let Inside { file_system, partition, .. } = &self.inside;
+        let contents = volume::inspect(&image.disk).unwrap_or_default();
+        let has_table = partition.table().is_none_or(|kind| contents.table.as_ref().is_some_and(|is| is.kind == kind));
+        let has_volume = |kind: &FileSystemKind| contents.volumes.iter().any(|is| kind.includes(is.file_system));
+        if has_table && file_system.as_ref().is_none_or(has_volume) {
+            return Ok(());
+        }
+        let found = describe::in_words(&contents).unwrap_or_else(|| "nothing that is recognised".to_owned());
+        Err(Error::new(ErrorKind::InvalidInput, "serve")
+            .at_path(self.image.display())
+            .because(format!("it exists and holds {found}"))
+            .advise("leave out --fs, --label and --partition to serve it as it is"))
+    }
+
+    fn explain_socket(&self, error: Error) -> Error {
+        match (error.kind(), error.advice()) {
+            (ErrorKind::Refused, _) => {
+                error.advise("--allow-remote allows it; without it listen on 127.0.0.1 or unix:PATH")
+            }
+            (ErrorKind::PermissionDenied | ErrorKind::ReadOnly, None) if self.listen.is_none() => {
+                error.advise("choose another place for the socket with --listen unix:PATH")
+            }
+            (ErrorKind::AlreadyExists | ErrorKind::TooLarge, None) => {
+                error.advise("choose another with --listen unix:PATH")
+            }
+            _ => error,
+        }
     }
 
     fn layers(&self, image: &Image) -> Result<(Disk, Arc<Counters>)> {
@@ -167,18 +215,6 @@ fn beside(image: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn explain_socket(error: Error) -> Error {
-    match (error.kind(), error.advice()) {
-        (ErrorKind::Refused, _) => {
-            error.advise("--allow-remote allows it; without it listen on 127.0.0.1 or unix:PATH")
-        }
-        (ErrorKind::AlreadyExists | ErrorKind::TooLarge, None) => {
-            error.advise("choose another with --listen unix:PATH")
-        }
-        _ => error,
-    }
-}
-
 fn print_start(document: &Document, lines: &[String], out: &mut dyn Write) -> std::io::Result<()> {
     let how = match (document.created, document.read_only) {
         (true, _) => ", created",
@@ -188,7 +224,7 @@ fn print_start(document: &Document, lines: &[String], out: &mut dyn Write) -> st
     writeln!(
         out,
         "serving {} ({}{how}) until SIGINT or SIGTERM; connect with",
-        document.path,
+        plain(&document.path),
         Bytes(document.size_bytes)
     )?;
     lines.iter().try_for_each(|line| writeln!(out, "  {line}"))
@@ -206,6 +242,5 @@ fn summary(counters: &Counters) -> Table {
     table.fact("trims", both(&counters.discards, &counters.discarded_bytes));
     table.fact("zeroings", both(&counters.zeroings, &counters.zeroed_bytes));
     table.fact("flushes", Count(get(&counters.flushes)));
-    table.fact("errors", Count(get(&counters.errors)));
     table
 }

@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use disk_types::{ByteRange, ExtentKind};
+use disk_types::{ByteRange, Error, ErrorKind, ExtentKind};
 use serde::Serialize;
 use sparse_file::{Ability, Access, SparseFile};
 
 use super::info::known;
 use crate::context::Context;
+use crate::describe;
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::plain::plain;
 use crate::progress::Progress;
-use crate::size::Bytes;
+use crate::size::{Bytes, Exact};
 
 /// How much is allocated between two looks at the interrupt.
 const STEP_BYTES: u64 = 1 << 30;
@@ -77,31 +79,51 @@ fn query(target: &Target, context: &Context) -> Result<(), Failure> {
     let answer = Answer { supported: known(punch), marked: file.is_marked_sparse()? };
     context.answer(&answer, |out| {
         let marked = if answer.marked { "sparse" } else { "not sparse" };
-        writeln!(out, "{}: {marked}; the file system can punch holes: {punch}", target.image.display())
+        writeln!(out, "{}: {marked}; the file system can punch holes: {punch}", plain(target.image.display()))
     })
 }
 
 fn change(target: &Target, sparse: bool, context: &Context) -> Result<(), Failure> {
     let file = context.host()?.open_file(&target.image, Access::ReadWrite)?;
+    describe::warn_if_open_elsewhere(&file);
     let allocated_before_bytes = file.allocated_bytes()?;
-    // Where nothing allocates a part of a file, all of it is allocated at once.
-    if !sparse && file.support()?.allocate != Ability::No {
-        fill_holes(&file, context)?;
+    if !sparse {
+        check_space(&file)?;
+        // Where nothing allocates a part of a file, all of it is allocated at once.
+        if file.support()?.allocate != Ability::No {
+            fill_holes(&file, context)?;
+        }
     }
     file.set_sparse(sparse)?;
     file.sync()?;
     let allocated_after_bytes = file.allocated_bytes()?;
     let change = Change { marked: file.is_marked_sparse()?, allocated_before_bytes, allocated_after_bytes };
     context.report(&change, |out| {
-        let what = if sparse { "holes are allowed" } else { "every hole is allocated" };
+        let what = match (sparse, change.marked) {
+            (false, _) => "every hole is allocated",
+            (true, true) => "holes are allowed",
+            (true, false) => "no mark is needed on this system: any file may have holes",
+        };
         writeln!(
             out,
             "{}: {what}; {} allocated before, {} now",
-            target.image.display(),
+            plain(target.image.display()),
             Bytes(allocated_before_bytes),
             Bytes(allocated_after_bytes)
         )
     })
+}
+
+/// Filling the host to the brim before failing would hurt everyone on it.
+fn check_space(file: &SparseFile) -> Result<(), Error> {
+    let (needed, free) = (file.ledger()?.hole_bytes, file.host_free_bytes()?);
+    if needed <= free {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::NoSpace, "allocate")
+        .at_path(file.path().display())
+        .because(format!("it needs {} and the host has {} free", Exact(needed), Exact(free)))
+        .advise("free space on the host first; nothing was changed"))
 }
 
 /// Allocates hole by hole what `set_sparse` would allocate in one go, so that it can be watched and stopped.
@@ -111,7 +133,7 @@ fn fill_holes(file: &SparseFile, context: &Context) -> Result<(), Failure> {
     for extent in file.extents(whole) {
         let extent = extent?;
         for step in extent.range.chunks(STEP_BYTES) {
-            interrupt::check().map_err(|error| error.at_path(file.path().display()))?;
+            interrupt::check("allocate", file.path())?;
             if extent.kind == ExtentKind::Hole {
                 file.allocate(step)?;
             }

@@ -1,9 +1,9 @@
 //! `trim IMAGE`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use attach::Attached;
-use block_device::DiscardEffect;
+use block_device::{DiscardEffect, Disk};
 use clap::Args;
 use disk_image::Image;
 use disk_types::{ByteRange, Error, ErrorKind, Result};
@@ -12,9 +12,11 @@ use serde::Serialize;
 use sparse_file::{Access, SoleOpener, SparseFile};
 
 use crate::context::Context;
+use crate::describe;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::interrupt;
+use crate::plain::plain;
 use crate::progress::Progress;
 use crate::size::{Bytes, Count, Exact, Many};
 use crate::table::{Align, Table};
@@ -93,7 +95,9 @@ impl From<&LeftAlone> for RefusedJson {
 /// Shows how far it is; stops when the user asks, or when somebody opens the image.
 struct Observer<'a> {
     progress: Progress,
-    alone: SoleOpener<'a>,
+    path: &'a Path,
+    /// None where nothing is changed.
+    alone: Option<SoleOpener<'a>>,
 }
 
 impl reclaim::Observer for Observer<'_> {
@@ -107,8 +111,8 @@ impl reclaim::Observer for Observer<'_> {
     }
 
     fn may_continue(&mut self) -> Result<()> {
-        interrupt::check()?;
-        if self.alone.is_alone() {
+        interrupt::check("trim", self.path)?;
+        if self.alone.as_ref().is_none_or(SoleOpener::is_alone) {
             Ok(())
         } else {
             Err(Error::new(ErrorKind::InUse, "trim").because("somebody else is opening it"))
@@ -123,7 +127,8 @@ impl Trim {
         if let (Host::System, Ok(Some(attached))) = (host, attach::find(&self.image)) {
             return self.trim_attached(&attached, context);
         }
-        let image = host.open_image(&self.image, Access::ReadWrite)?;
+        let access = if self.dry_run { Access::ReadOnly } else { Access::ReadWrite };
+        let image = host.open_image(&self.image, access)?;
         let document = self.trim(&image, context).map_err(|error| error.at_path(self.image.display()))?;
         self.tell(document, context)
     }
@@ -135,14 +140,17 @@ impl Trim {
                 .because("its file system cannot give space back")
                 .advise("copy the image to one that can: ext4, xfs, btrfs, tmpfs, NTFS"));
         }
-        let alone = image.file.sole_opener()?;
-        if !alone.is_enforced() {
-            tracing::warn!(
-                "the file system of the image has no leases: nobody has it open now, but a newcomer would not be noticed"
-            );
+        let alone = if self.dry_run {
+            describe::warn_if_open_elsewhere(&image.file);
+            None
+        } else {
+            Some(describe::alone(&image.file, "trim")?)
+        };
+        let mut observer = Observer { progress: Progress::new(context), path: &self.image, alone };
+        let mut plan = reclaim::plan(disk, &PlanOptions { zeros_only: self.zeros_only }, &mut observer)?;
+        if !self.zeros_only {
+            plan.refused.extend(warnings(disk, &plan));
         }
-        let mut observer = Observer { progress: Progress::new(context), alone };
-        let plan = reclaim::plan(disk, &PlanOptions { zeros_only: self.zeros_only }, &mut observer)?;
         tracing::info!(ranges = plan.ranges.len(), gain_bytes = plan.gain_bytes(), "planned");
         if self.dry_run {
             return Ok(Told::plan(plan, disk.allocated_bytes()?));
@@ -179,17 +187,19 @@ impl Trim {
             Error::new(ErrorKind::Refused, "trim").at_path(self.image.display()).because(why).advise(advice)
         };
         let device = attached.device.display();
+        let release =
+            if attached.ours { format!("sparsedisk detach {device}") } else { format!("losetup -d {device}") };
         let Some(mounted_at) = attached.mounted_at.first() else {
             return Err(refuse(
                 format!("it is attached as {device} and not mounted"),
-                format!("mount {device} and try again, or run sparsedisk detach {device} first"),
+                format!("mount {device} and try again, or run `{release}` first"),
             )
             .into());
         };
         if self.dry_run || self.verify || self.zeros_only {
             return Err(refuse(
                 format!("it is mounted at {}, and only the kernel knows what is free there", mounted_at.display()),
-                format!("run it without --dry-run, --verify and --zeros-only, or run sparsedisk detach {device} first"),
+                format!("run it without --dry-run, --verify and --zeros-only, or unmount it and run `{release}` first"),
             )
             .into());
         }
@@ -208,13 +218,13 @@ impl Trim {
             ranges: None,
         };
         context.report(&document, |out| {
-            writeln!(
-                out,
-                "trimmed through {}: the file system there gave up {}",
-                mounted_at.display(),
-                Bytes(document.free_space_bytes)
-            )?;
-            figures(&document).print(out)
+            let mut table = allocation(&document);
+            table.fact("trimmed through", mounted_at.display());
+            table.fact(
+                "discarded",
+                format!("{} by the file system, most of it free before", Bytes(document.free_space_bytes)),
+            );
+            table.print(out)
         })
     }
 
@@ -256,6 +266,14 @@ impl Trim {
     }
 }
 
+/// What is odd inside and not among the reasons already: something there may need its space without being able to say so.
+fn warnings(disk: &Disk, plan: &Plan) -> Vec<LeftAlone> {
+    let warnings = volume::inspect(disk).unwrap_or_default().warnings.into_iter();
+    let told = |warning: &String| plan.refused.iter().any(|left| left.why.contains(warning.as_str()));
+    let left = |why| LeftAlone { range: disk.range(), what: "the whole disk".to_owned(), why, advice: None };
+    warnings.filter(|warning| !told(warning)).map(left).collect()
+}
+
 /// What a trim has to tell.
 struct Told {
     allocated_before_bytes: u64,
@@ -278,17 +296,22 @@ impl Told {
 }
 
 fn figures(document: &Document) -> Table {
+    let mut table = allocation(document);
+    table.fact("all zero", Exact(document.zero_bytes));
+    table.fact("free inside", Exact(document.free_space_bytes));
+    if !document.dry_run {
+        table.fact("ranges", Count(document.punched_ranges));
+    }
+    table
+}
+
+fn allocation(document: &Document) -> Table {
     let mut table = Table::of_facts();
     table.fact("allocated before", Exact(document.allocated_before_bytes));
     if !document.dry_run {
         table.fact("allocated now", Exact(document.allocated_after_bytes));
         let freed = document.allocated_before_bytes.saturating_sub(document.allocated_after_bytes);
         table.fact("freed", Exact(freed));
-    }
-    table.fact("all zero", Exact(document.zero_bytes));
-    table.fact("free inside", Exact(document.free_space_bytes));
-    if !document.dry_run {
-        table.fact("ranges", Count(document.punched_ranges));
     }
     table
 }
@@ -310,9 +333,9 @@ fn print_ranges(ranges: &[ByteRange], all: bool, out: &mut dyn std::io::Write) -
 
 fn print_refused(refused: &[LeftAlone], out: &mut dyn std::io::Write) -> std::io::Result<()> {
     for left in refused {
-        write!(out, "left alone: {}: {}", left.what, left.why)?;
+        write!(out, "left alone: {}: {}", plain(&left.what), plain(&left.why))?;
         match &left.advice {
-            Some(advice) => writeln!(out, "; {advice}")?,
+            Some(advice) => writeln!(out, "; {}", plain(advice))?,
             None => writeln!(out)?,
         }
     }

@@ -12,7 +12,8 @@ fn sizes_that_do_not_parse_are_wrong_usage() {
         ("ten", "number"),
         ("-1", "negative"),
         ("-10GiB", "negative"),
-        ("1.5G", "whole number"),
+        ("1.5", "fraction"),
+        ("1,5G", "point"),
         ("10XB", "unit"),
         ("9223372036854775808", "8EiB"),
         ("8EiB", "8EiB"),
@@ -33,7 +34,7 @@ fn sizes_that_cannot_be_are_refused() {
         (2, "invalid_input", "0"),
         (2, "invalid_input", "511"),
         (2, "invalid_input", "1000000"),
-        (1, "too_large", "9223372036854775296"),
+        (2, "too_large", "9223372036854775296"),
     ] {
         let error = room.json_error(code, &["create", "disk.img", "--size", size]);
         assert_eq!(error["kind"], kind, "{size}: {error}");
@@ -186,7 +187,7 @@ fn serve_refuses_what_it_cannot_listen_on() {
     let long = format!("unix:{}", "x".repeat(200));
     for (code, kind, listen) in [
         (1, "already_exists", "unix:there"),
-        (1, "too_large", &long),
+        (2, "too_large", &long),
         (1, "not_found", "unix:missing/socket"),
         (2, "invalid_input", "unix:"),
         (2, "invalid_input", "tcp:127.0.0.1"),
@@ -209,7 +210,7 @@ fn serve_with_a_size_never_changes_an_image_of_another_size() {
     write_data(&image, 0, MIB);
     let before = (std::fs::read(&image).unwrap(), allocated(&image));
     let error = room.json_error(2, &["serve", "disk.img", "--size", "16MiB", "--fs", "fat32"]);
-    assert!(error["message"].as_str().unwrap().contains("8388608"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("8,388,608"), "{error}");
     assert_eq!((std::fs::read(&image).unwrap(), allocated(&image)), before);
     assert_eq!(room.json_error(2, &["serve", "missing.img", "--fs", "fat32"])["kind"], "invalid_input");
     assert_eq!(room.json_error(1, &["serve", "missing.img"])["kind"], "not_found");
@@ -247,4 +248,122 @@ fn a_file_that_may_only_be_read_is_not_written() {
     assert_eq!(room.run_as_nobody(&["info", "disk.img"]).code(), 0);
     let ran = room.run_as_nobody(&["trim", "disk.img", "--json"]);
     assert_eq!((ran.code(), &ran.object()["error"]["kind"]), (1, &"permission_denied".into()), "{ran:?}");
+}
+
+#[test]
+fn a_picture_replaces_a_picture_and_nothing_else() {
+    let room = Room::new();
+    let image = room.create("disk.img", "8MiB");
+    let other = room.create("other.img", "8MiB");
+    write_data(&image, 0, MIB);
+    write_data(&other, 0, MIB);
+    let before = (std::fs::read(&image).unwrap(), std::fs::read(&other).unwrap());
+    std::fs::create_dir(room.path("directory")).unwrap();
+    symlink("other.img", room.path("link")).unwrap();
+    assert!(room.command("mkfifo", &["fifo"]).status().is_ok_and(|status| status.success()));
+    for (code, kind, name) in [
+        (3, "refused", "disk.img"),
+        (1, "already_exists", "other.img"),
+        (3, "refused", "directory"),
+        (3, "refused", "link"),
+        (3, "refused", "fifo"),
+        (3, "refused", "/dev/full"),
+    ] {
+        let error = room.json_error(code, &["map", "disk.img", "--svg", name]);
+        assert_eq!(error["kind"], kind, "{name}: {error}");
+        assert!(error["advice"].is_string(), "{error}");
+    }
+    assert_eq!((std::fs::read(&image).unwrap(), std::fs::read(&other).unwrap()), before);
+    for _ in 0..2 {
+        assert_eq!(room.run(&["map", "disk.img", "--svg", "new.svg"]).code(), 0);
+    }
+    // A picture that cannot be written is told in the one object, or instead of the page.
+    let ran = room.run(&["map", "--json", "disk.img", "--svg", "missing/new.svg"]);
+    assert_eq!((ran.code(), &ran.object()["error"]["kind"]), (1, &"not_found".into()));
+    assert_eq!(room.run(&["map", "disk.img", "--svg", "missing/new.svg"]).out(), "");
+    assert_eq!(room.names(), ["directory", "disk.img", "fifo", "link", "new.svg", "other.img"], "nothing unfinished");
+}
+
+#[test]
+fn format_refuses_whatever_is_not_zero_wherever_it_lies() {
+    let room = Room::new();
+    let image = room.create("disk.img", "64MiB");
+    crate::room::write_zeroes(&image, 8 * MIB, MIB);
+    write_data(&image, 63 * MIB + 5, 1);
+    let error = room.json_error(3, &["format", "disk.img", "--fs", "fat32"]);
+    assert_eq!(error["kind"], "refused", "{error}");
+    assert!(error["message"].as_str().unwrap().contains(&(63 * MIB + 5).to_string()), "{error}");
+    crate::room::write_zeroes(&image, 63 * MIB, MIB);
+    room.json(&["format", "disk.img", "--fs", "fat32"]);
+}
+
+#[test]
+fn messages_read_as_sentences() {
+    let room = Room::new();
+    room.create("disk.img", "8MiB");
+    std::fs::create_dir(room.path("directory")).unwrap();
+    for (arguments, line) in [
+        (&["punch", "missing", "--offset", "0", "--length", "0"][..], "cannot punch missing: --length is 0"),
+        (&["copy", "disk.img", "directory"], "cannot write directory: it is a directory; name a file in it"),
+        (
+            &["create", "new.img", "--size", "1000000"],
+            "cannot create new.img: the size of 1000000 bytes is not a multiple of 512; the nearest are 999936 and 1000448",
+        ),
+        (
+            &["map", "disk.img", "--svg", "disk.img"],
+            "cannot write disk.img as a picture: it is the image itself; choose another name",
+        ),
+        (
+            &["serve", "disk.img", "--listen", "nowhere"],
+            "cannot use nowhere to listen: it is neither unix:PATH nor tcp:HOST:PORT; ",
+        ),
+    ] {
+        let said = room.run(arguments).err();
+        assert!(said.starts_with(&format!("sparsedisk: {line}")), "{said}");
+    }
+    let usage = room.json_error(2, &["create"]);
+    assert!(!usage["message"].as_str().unwrap().starts_with("cannot"), "{usage}");
+}
+
+#[test]
+fn names_cannot_command_the_terminal() {
+    let room = Room::new();
+    let name = "a\x1b[31m\nb.img";
+    room.create(name, "8MiB");
+    for arguments in
+        [&["info", name][..], &["map", name], &["trim", name], &["sparse", "query", name], &["copy", name, "b"]]
+    {
+        let ran = room.run(arguments);
+        assert_eq!(ran.code(), 0, "{ran:?}");
+        assert!(!ran.out().contains('\x1b'), "{ran:?}");
+    }
+    let ran = room.run(&["create", name, "--size", "8MiB"]);
+    assert!(ran.err().contains(r"a\u{1b}[31m\nb.img") && ran.err().lines().count() == 1, "{ran:?}");
+}
+
+#[test]
+fn serve_with_a_file_system_does_not_pass_off_another_inside() {
+    let room = Room::new();
+    let image = room.create("disk.img", "64MiB");
+    let before = std::fs::read(&image).unwrap();
+    let error = room.json_error(2, &["serve", "disk.img", "--size", "64MiB", "--fs", "fat32"]);
+    assert!(error["message"].as_str().unwrap().contains("it exists and holds nothing"), "{error}");
+    assert_eq!(std::fs::read(&image).unwrap(), before);
+    room.json(&["format", "disk.img", "--fs", "fat16"]);
+    let error = room.json_error(2, &["serve", "disk.img", "--size", "64MiB", "--fs", "fat32"]);
+    assert!(error["message"].as_str().unwrap().contains("FAT16"), "{error}");
+}
+
+#[test]
+fn a_spoiled_boot_sector_is_told() {
+    let room = Room::new();
+    let image = room.create_fat("disk.img", "64MiB");
+    // No sector has 7 bytes.
+    let file = std::fs::File::options().write(true).open(&image).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[7, 0], 11).unwrap();
+    drop(file);
+    let info = room.run(&["info", "disk.img"]).out();
+    assert!(info.contains("warning: the disk begins like a FAT volume"), "{info}");
+    let trimmed = room.run(&["trim", "disk.img"]).out();
+    assert!(trimmed.contains("left alone: the whole disk: the disk begins like a FAT volume"), "{trimmed}");
 }

@@ -39,7 +39,11 @@ fn law9_a_full_host_is_told_and_nothing_is_left_behind() {
     let sparse = room.create("small/sparse.img", "64MiB");
     write_data(&sparse, 0, MIB);
     let before = std::fs::read(&sparse).unwrap();
-    assert_eq!(room.json_error(1, &["sparse", "clear", "small/sparse.img"])["kind"], "no_space");
+    let had = allocated(&sparse);
+    let error = room.json_error(1, &["sparse", "clear", "small/sparse.img"]);
+    assert_eq!(error["kind"], "no_space");
+    assert!(error["message"].as_str().unwrap().contains("and the host has"), "{error}");
+    assert_eq!(allocated(&sparse), had, "it was asked first");
     assert_eq!(std::fs::read(&sparse).unwrap(), before, "law 1");
     // Punching frees, and does so on a full host.
     assert_eq!(room.run(&["punch", "small/sparse.img", "--offset", "0", "--length", "64MiB"]).code(), 0);

@@ -99,6 +99,12 @@ fn completions_and_manual_pages_know_every_verb() {
     for verb in verbs {
         let page = std::fs::read_to_string(room.path(&format!("man/sparsedisk-{verb}.1"))).unwrap();
         assert!(page.contains("sparsedisk"), "{page}");
+        assert!(page.contains("EXIT STATUS"), "{page}");
+        assert!(verb == "list" || page.contains(".SH \"EXAMPLES\""), "{page}");
+    }
+    assert!(room.path("man/sparsedisk-sparse-query.1").exists());
+    if let Some(judge) = room.judge("man", &["--warnings", "-E", "UTF-8", "-l", "man/sparsedisk-serve.1"]) {
+        assert!(judge.status.success() && judge.stderr.is_empty(), "{judge:?}");
     }
     assert!(room.path("man/sparsedisk.1").exists());
     assert_eq!(room.run(&["man", "missing"]).code(), 1);

@@ -118,7 +118,7 @@ fn serve_tells_people_how_to_connect_and_what_it_did() {
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut out, &mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    for word in ["reads", "writes", "flushes", "connections", "allocated"] {
+    for word in ["reads", "writes", "flushes", "failed requests", "connections", "allocated"] {
         assert!(rest.contains(word), "{word}: {rest}");
     }
 }
@@ -225,8 +225,64 @@ fn law2_what_was_flushed_before_kill_9_is_there() {
         assert!(block.iter().all(|&byte| byte == (index % 255) as u8 + 1), "block {index} of {last}");
     }
     drop(file);
-    // A socket left behind by a kill does not keep the next one from starting elsewhere, nor does the dead one's lock.
-    let again = Serving::start(&room, &["disk.img", "--listen", "unix:again.sock"]);
+    // Neither the socket that the dead one left beside the image nor its lock keeps the next one from starting.
+    let again = Serving::start(&room, &["disk.img"]);
     again.signal("TERM");
     assert!(again.end().0.success());
+}
+
+#[test]
+fn a_stale_socket_named_by_the_user_stays() {
+    let room = Room::new();
+    room.create("disk.img", "8MiB");
+    for name in ["disk.img.sock", "other.sock"] {
+        drop(std::os::unix::net::UnixListener::bind(room.path(name)).unwrap());
+        let listen = format!("unix:{name}");
+        let error = room.json_error(1, &["serve", "disk.img", "--listen", &listen]);
+        assert_eq!(error["kind"], "already_exists", "{error}");
+        assert!(error["advice"].as_str().unwrap().contains("delete it"), "{error}");
+    }
+    std::fs::remove_file(room.path("disk.img.sock")).unwrap();
+    let _alive = std::os::unix::net::UnixListener::bind(room.path("disk.img.sock")).unwrap();
+    assert_eq!(room.json_error(1, &["serve", "disk.img"])["kind"], "already_exists");
+}
+
+#[test]
+fn whoever_has_the_image_open_without_a_lock_is_named() {
+    let room = Room::new();
+    let image = room.create("disk.img", "8MiB");
+    let _stranger = File::open(&image).unwrap();
+    let ours = format!("process {}", std::process::id());
+    for arguments in [
+        &["punch", "disk.img", "--offset", "0", "--length", "4096"][..],
+        &["sparse", "set", "disk.img"],
+        &["sparse", "clear", "disk.img"],
+        &["copy", "disk.img", "copy.img"],
+        &["trim", "--dry-run", "disk.img"],
+    ] {
+        let ran = room.run(arguments);
+        assert_eq!(ran.code(), 0, "{ran:?}");
+        assert!(ran.err().contains("open elsewhere") && ran.err().contains(&ours), "{arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_server_for_everybody_says_so_and_where() {
+    let room = Room::new();
+    room.create("disk.img", "8MiB");
+    let mut child = room
+        .program(&["serve", "disk.img", "--listen", "tcp:0.0.0.0:0", "--allow-remote"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut start = String::new();
+    while !start.contains("nbd-client") || !start.ends_with("machines\n") {
+        assert_ne!(std::io::BufRead::read_line(&mut out, &mut start).unwrap(), 0, "{start}");
+    }
+    let killed = std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no password, no encryption"), "{output:?}");
 }

@@ -101,6 +101,20 @@ fn fsa_1_5_a_sparse_stream_frees_units_behind_its_valid_data() {
 }
 
 #[test]
+fn fsa_1_5_so_it_does_when_compression_ends() {
+    let mut w = World::new();
+    let id = w.file("\\f");
+    w.end(id, MIB);
+    w.put(id, 0, 10);
+    assert_eq!(w.compress(id, 2), Status::SUCCESS);
+    w.set_sparse(id, true);
+    assert_eq!(w.allocated(id), MIB);
+    assert_eq!(w.compress(id, 0), Status::SUCCESS);
+    assert_eq!((w.allocated(id), w.size(id)), (64 * KIB, MIB));
+    assert!(w.reads_zero(id, 10, MIB - 10));
+}
+
+#[test]
 fn fsa_1_5_compressed_streams_have_holes_without_being_sparse() {
     let mut w = World::new();
     let id = w.file("\\f");

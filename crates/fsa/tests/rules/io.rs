@@ -277,6 +277,8 @@ fn fsa_1_6_read_refuses_and_ends() {
     assert_eq!(w.flush(writer), Ok(()));
     let reader = w.with_access("\\f", Access::READ_DATA);
     assert_eq!(w.flush(reader), Err(Status::ACCESS_DENIED));
+    w.set_read_only(true);
+    assert_eq!((w.flush(writer), w.flush(reader)), (Err(Status::MEDIA_WRITE_PROTECTED), Err(Status::ACCESS_DENIED)));
 }
 
 #[test]

@@ -238,6 +238,20 @@ fn delete_on_close() {
 }
 
 #[test]
+fn delete_on_close_of_what_became_read_only_and_of_a_directory_that_was_filled() {
+    let mut w = World::new();
+    let options = CreateOptions { delete_on_close: true, ..how(Disposition::Create) };
+    let id = w.create("\\f", &options).unwrap().0;
+    w.set_attributes(id, Attributes::READONLY).unwrap();
+    w.close(id).unwrap();
+    assert_eq!(w.open("\\f", Access::READ_DATA), Err(Status::OBJECT_NAME_NOT_FOUND));
+    let directory = w.create("\\d", &CreateOptions { directory: true, ..options }).unwrap().0;
+    w.file("\\d\\f");
+    w.close(directory).unwrap();
+    assert!(w.open("\\d\\f", Access::READ_DATA).is_ok());
+}
+
+#[test]
 fn access_masks_that_nobody_has() {
     let mut w = World::new();
     w.file("\\f");

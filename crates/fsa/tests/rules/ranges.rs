@@ -147,6 +147,7 @@ fn fsa_1_5_regions_tell_the_valid_data_length() {
     w.put(id, 0, 4000);
     assert_eq!(regions(&mut w, id, &[], 64), (Status::SUCCESS, 64, vec![(0, 4000, 1), (4000, 6000, 0)]));
     assert_eq!(regions(&mut w, id, &ask(100, 50, 1), 64), (Status::SUCCESS, 40, vec![(100, 50, 1)]));
+    assert_eq!(regions(&mut w, id, &ask(100, 50, 3), 64).2, [(100, 50, 1)], "the only usage that NTFS knows");
     assert_eq!(regions(&mut w, id, &ask(3000, 2000, 1), 64).2, [(3000, 1000, 1), (4000, 1000, 0)]);
     assert_eq!(regions(&mut w, id, &ask(5000, 99_999, 3), 64).2, [(5000, 5000, 0)]);
     assert_eq!(regions(&mut w, id, &ask(10_000, 1, 1), 64), (Status::SUCCESS, 0, vec![]));

@@ -224,6 +224,19 @@ fn an_end_moved_over_a_failing_store_leaves_no_hole() {
 }
 
 #[test]
+fn compression_that_ends_over_a_failing_store_has_ended() {
+    let store = Failing { inner: MemoryStore::new(4096), left: u32::MAX };
+    let mut w = World(Volume::with_store(Options::default(), store).unwrap());
+    let id = w.file("\\f");
+    w.put(id, 0, 5000);
+    assert_eq!(w.compress(id, 2), Status::SUCCESS);
+    w.store_mut().left = 0;
+    assert_eq!(w.compress(id, 0), Status::IO_DEVICE_ERROR);
+    assert_eq!((w.compression(id), w.allocated(id)), (0, 8192));
+    assert!(!w.attributes(id).contains(fsa::Attributes::COMPRESSED));
+}
+
+#[test]
 fn volumes_that_cannot_be() {
     for options in [
         Options { cluster_bytes: 256, ..Options::default() },

@@ -53,6 +53,7 @@ fn fsa_1_4_ranges_shrink_inward_to_pages_and_empty_ones_do_not_count() {
     let lcn = w.extents(id).unwrap()[0].lcn;
     assert_eq!(w.trim(id, &[(1, 4096), (1, 8190), (1, 8191), (0, 4095), (0, 0)]), (Status::SUCCESS, 1));
     assert_eq!(w.take_device_trims()[0].blocks, [lcn * 8 + 8..lcn * 8 + 16]);
+    assert_eq!(w.trim(id, &[(1, 4096), (2 * MIB, 4096)]), (Status::SUCCESS, 0), "MS-FSCC: NO_RANGES_PROCESSED");
 }
 
 #[test]

@@ -52,13 +52,13 @@ impl Partial {
     /// Gives the empty file its length: one hole, or all allocated if dense.
     pub(super) fn shape(&self, len_bytes: u64, options: &CopyOptions) -> Result<()> {
         if !options.dense && len_bytes > 0 && !self.leaves_holes().map_err(|error| self.failed("probe", error))? {
-            return Err(Error::new(ErrorKind::Refused, "copy to")
+            return Err(Error::new(ErrorKind::Refused, "write")
                 .at_path(self.path.display())
                 .because("its file system has no holes: the copy would occupy its whole length")
                 .advise("copy to NTFS, ext4, xfs, btrfs or tmpfs, or ask for a dense copy"));
         }
         sys::set_len(&self.file, len_bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => Error::new(ErrorKind::TooLarge, "copy to")
+            io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => Error::new(ErrorKind::TooLarge, "write")
                 .at_path(self.path.display())
                 .because(format!(
                     "the source has {len_bytes} bytes, and a file there holds at most {}",
@@ -89,7 +89,7 @@ impl Partial {
     pub(super) fn finish(&mut self, destination: &Path) -> Result<()> {
         sys::rename_new(&self.file, &self.path, destination).map_err(|error| {
             let exists = error.kind() == io::ErrorKind::AlreadyExists;
-            let error = Error::from_io("name the copy", error).at_path(destination.display());
+            let error = Error::from_io("create", error).at_path(destination.display());
             let why = if exists { "something of that name appeared while it was copied" } else { "renaming failed" };
             error.because(why).advise(format!("the copy is complete: rename {} yourself", self.path.display()))
         })
@@ -119,9 +119,9 @@ impl Partial {
 
 /// The error for a `.partial` that was there before us.
 fn left_by_another(path: &Path, destination: &Path) -> Error {
-    let error = Error::new(ErrorKind::AlreadyExists, "copy to").at_path(destination.display());
+    let error = Error::new(ErrorKind::AlreadyExists, "write").at_path(destination.display());
     match SparseFile::open(path, Access::ReadOnly) {
-        Err(locked) if locked.kind() == ErrorKind::InUse => Error::new(ErrorKind::InUse, "copy to")
+        Err(locked) if locked.kind() == ErrorKind::InUse => Error::new(ErrorKind::InUse, "write")
             .at_path(destination.display())
             .because(format!("another copy is writing {} now", path.display()))
             .advise("wait until it is done, or choose another name"),

@@ -19,7 +19,7 @@ use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 use crate::{ByteRange, Error, ErrorKind, Result};
 
 pub(crate) use copying::{Stamp, copy_mode, rename_new, stamp};
-pub(crate) use holder::holder;
+pub(crate) use holder::{holder, sees_everybody};
 pub(crate) use lease::{Lease, lease};
 pub(crate) use locate::{create, open, remove_created, sync_directory_of};
 pub(crate) use map::Mapper;

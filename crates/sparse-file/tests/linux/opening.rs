@@ -205,7 +205,7 @@ fn a_file_this_user_may_not_write_can_still_be_read() {
     let path = dir.path().join("image");
     drop(create(&path, MIB).unwrap());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
-    assert_refused(SparseFile::open(&path, Access::ReadWrite), ErrorKind::PermissionDenied, "open it read-only");
+    assert_refused(SparseFile::open(&path, Access::ReadWrite), ErrorKind::PermissionDenied, "right to write");
     assert_eq!(open_again(&path, Access::ReadOnly).support().unwrap().punch, sparse_file::Ability::Yes);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     assert_refused(SparseFile::open(&path, Access::Inspect), ErrorKind::PermissionDenied, "right to read");

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use block_device::{Disk, Result};
+use block_device::{ByteRange, Disk, Error, Result};
 
-use super::{Found, blocks_range, check_overlaps, corrupt, type_names};
+use super::{Found, MAX_PARTITIONS, blocks_range, check_overlaps, corrupt, type_names};
 use crate::disk_cursor::read_at;
 use crate::{Partition, PartitionTable, TableKind};
 
@@ -21,6 +21,8 @@ struct Copy {
     last_usable: u64,
     entry_bytes: usize,
     entries: Vec<u8>,
+    /// The bytes of the header and of the entries.
+    places: Vec<ByteRange>,
 }
 
 impl Copy {
@@ -72,6 +74,7 @@ pub(crate) fn read(disk: &Disk) -> Result<Found> {
     let last_block = disk.len_bytes() / disk.geometry().logical_block.bytes() - 1;
     let mut warnings = Vec::new();
     let mut doubts = Vec::new();
+    let mut places = Vec::new();
     let copy = match read_copy(disk, 1)? {
         Ok(primary) => {
             if primary.alternate != last_block {
@@ -81,7 +84,7 @@ pub(crate) fn read(disk: &Disk) -> Result<Found> {
                 ));
             }
             match read_copy(disk, primary.alternate)? {
-                Ok(backup) if primary.agrees_with(&backup) => {}
+                Ok(backup) if primary.agrees_with(&backup) => places.extend(backup.places),
                 Ok(_) => doubts.push("the two copies of the partition table disagree; the first is used".to_owned()),
                 Err(why) => doubts.push(format!("the backup of the partition table is damaged: {why}")),
             }
@@ -105,6 +108,11 @@ pub(crate) fn read(disk: &Disk) -> Result<Found> {
     };
     let partitions = partitions(disk, &copy, &mut warnings)?;
     check_overlaps(&partitions)?;
+    places.extend(&copy.places);
+    let on_the_table = |range: ByteRange| places.iter().any(|place| place.intersect(range).is_some());
+    if let Some(partition) = partitions.iter().find(|partition| on_the_table(partition.range)) {
+        return Err(on_table(partition.number, partition.range.start()));
+    }
     Ok(Found {
         table: PartitionTable { kind: TableKind::Gpt, partitions },
         containers: HashSet::new(),
@@ -154,11 +162,13 @@ fn read_copy(disk: &Disk, block: u64) -> Result<Result<Copy, String>> {
     let entries_at = u64_at(&header, 72);
     let block_bytes = disk.geometry().logical_block.bytes();
     let mut entries = vec![0; usize::try_from(entries_bytes).expect("at most 4 MiB")];
+    let mut places = vec![header_range];
     if !entries.is_empty() {
         let Some(range) = blocks_range(disk, entries_at, entries_bytes.div_ceil(block_bytes)) else {
             return Ok(Err(format!("its entries would be at block {entries_at}, outside the disk")));
         };
         read_at(disk, range.start(), &mut entries)?;
+        places.push(range);
     }
     if crc32fast::hash(&entries) != u32_at(&header, 88) {
         return Ok(Err("the checksum of its entries is wrong".to_owned()));
@@ -170,7 +180,12 @@ fn read_copy(disk: &Disk, block: u64) -> Result<Result<Copy, String>> {
         last_usable,
         entry_bytes: usize::try_from(entry_bytes).expect("at most 4 MiB"),
         entries,
+        places,
     }))
+}
+
+fn on_table(number: u32, offset: u64) -> Error {
+    corrupt(offset, format!("partition {number} lies where the table itself is kept"))
 }
 
 fn partitions(disk: &Disk, copy: &Copy, warnings: &mut Vec<String>) -> Result<Vec<Partition>> {
@@ -180,6 +195,9 @@ fn partitions(disk: &Disk, copy: &Copy, warnings: &mut Vec<String>) -> Result<Ve
         let type_guid: [u8; 16] = entry[..16].try_into().expect("16 bytes");
         if type_guid == [0; 16] {
             continue;
+        }
+        if partitions.len() >= MAX_PARTITIONS {
+            return Err(corrupt(block, format!("there are more than {MAX_PARTITIONS} partitions")));
         }
         let (first, last) = (u64_at(entry, 32), u64_at(entry, 40));
         if last.checked_add(1) == Some(first) {
@@ -197,7 +215,7 @@ fn partitions(disk: &Disk, copy: &Copy, warnings: &mut Vec<String>) -> Result<Ve
             return Err(corrupt(block, reason));
         };
         if first < copy.first_usable || last > copy.last_usable {
-            return Err(corrupt(block, format!("partition {number} lies where the table itself is kept")));
+            return Err(on_table(number, block));
         }
         let units: Vec<u16> =
             entry[56..128].chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect();

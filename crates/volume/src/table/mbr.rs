@@ -4,12 +4,9 @@ use std::collections::HashSet;
 
 use block_device::{ByteRange, Disk, Result};
 
-use super::{Found, blocks_range, check_overlaps, corrupt, type_names};
+use super::{Found, MAX_PARTITIONS, blocks_range, check_overlaps, corrupt, type_names};
 use crate::disk_cursor::read_at;
 use crate::{Partition, PartitionTable, TableKind};
-
-/// More logical partitions than anybody has: Linux stops at 255 partitions, sfdisk at 60.
-const MAX_LOGICAL: usize = 1024;
 
 /// The type of the entry that keeps others away from a GPT disk.
 const PROTECTIVE: u8 = 0xEE;
@@ -77,6 +74,11 @@ impl BootRecord {
     /// that for the sake of some systems; it is not a table.
     pub(crate) fn claims_itself(&self) -> bool {
         self.entries.iter().any(|entry| entry.is_used() && entry.blocks > 0 && entry.first == 0)
+    }
+
+    /// Whether there is a partition that does not claim the boot record.
+    pub(crate) fn has_partitions_elsewhere(&self) -> bool {
+        self.entries.iter().any(|entry| entry.is_used() && entry.blocks > 0 && entry.first > 0)
     }
 }
 
@@ -148,8 +150,8 @@ fn read_logical(disk: &Disk, extended: ByteRange, warnings: &mut Vec<String>) ->
         if loop_found {
             return Err(corrupt(offset, "the chain of logical partitions comes back to where it was"));
         }
-        if visited.len() > MAX_LOGICAL {
-            return Err(corrupt(offset, format!("there are more than {MAX_LOGICAL} logical partitions")));
+        if visited.len() > MAX_PARTITIONS {
+            return Err(corrupt(offset, format!("there are more than {MAX_PARTITIONS} logical partitions")));
         }
         let mut bytes = [0; 512];
         read_at(disk, offset, &mut bytes)?;
@@ -176,11 +178,22 @@ fn read_logical(disk: &Disk, extended: ByteRange, warnings: &mut Vec<String>) ->
             partitions.push(partition);
         }
         match next {
-            None => return Ok(partitions),
+            None => break,
             Some(next) if blocks_range(disk, next, 1).is_none_or(|range| !extended.contains(range)) => {
                 return Err(corrupt(offset, "the chain of logical partitions leaves the extended partition"));
             }
             Some(next) => record_at = next,
         }
     }
+    for link in visited {
+        let lies_on_it = |partition: &&Partition| {
+            blocks_range(disk, link, 1).is_some_and(|link| partition.range.intersect(link).is_some())
+        };
+        if let Some(partition) = partitions.iter().find(lies_on_it) {
+            let number = partition.number;
+            let reason = format!("partition {number} lies on a link of the chain of logical partitions");
+            return Err(corrupt(link * block, reason));
+        }
+    }
+    Ok(partitions)
 }

@@ -341,9 +341,12 @@ pub(super) fn bound() -> Result<Vec<Binding>> {
 
 /// The error of somebody who may not make, query or release devices.
 pub(super) fn not_permitted(operation: &'static str) -> Error {
-    Error::new(ErrorKind::PermissionDenied, operation)
-        .because("only root may handle loop devices and mounts")
-        .advise("use `sudo`, or `sparsedisk serve`, which needs no privileges")
+    let error =
+        Error::new(ErrorKind::PermissionDenied, operation).because("only root may handle loop devices and mounts");
+    match operation {
+        "attach" | "mount" => error.advise("use `sudo`, or `sparsedisk serve`, which needs no privileges"),
+        _ => error.advise("use `sudo`"),
+    }
 }
 
 fn is_loop_name(name: &str) -> bool {

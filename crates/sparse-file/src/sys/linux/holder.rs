@@ -13,6 +13,11 @@ pub(crate) fn holder(file: &File) -> Option<Holder> {
     search.by_lock(&["FLOCK", "LEASE"]).or_else(|| search.by_loop_device()).or_else(|| search.by_open_file())
 }
 
+/// Whether we may look at the open files of every process: root may.
+pub(crate) fn sees_everybody() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Whoever holds a lease on the file, found without opening it: opening would break the lease.
 pub(super) fn lease_holder(file: &File) -> Option<Holder> {
     Search::new(file)?.by_lock(&["LEASE"])

@@ -105,12 +105,12 @@ fn explain_open(path: &Path, operation: &'static str, error: io::Error) -> Error
         },
         io::ErrorKind::ReadOnlyFilesystem => Error::new(ErrorKind::ReadOnly, operation)
             .because("its file system is mounted read-only")
-            .advise("open it read-only, or mount the file system writable"),
+            .advise("mount the file system writable, or work on a copy"),
         io::ErrorKind::ExecutableFileBusy => Error::new(ErrorKind::InUse, operation)
             .because("the system runs it, or swaps to it")
             .advise("stop that first"),
         io::ErrorKind::PermissionDenied if operation == Access::ReadWrite.operation() => {
-            Error::from_io(operation, error).advise("open it read-only, or give this user the right to write")
+            Error::from_io(operation, error).advise("give this user the right to write, or work on a copy")
         }
         io::ErrorKind::PermissionDenied => Error::from_io(operation, error).advise("give this user the right to read"),
         _ if Errno::from_io_error(&error) == Some(Errno::LOOP) => Error::new(ErrorKind::NotFound, operation)
@@ -137,9 +137,9 @@ fn check_kind(kind: FileType, operation: &'static str) -> Result<()> {
 fn check_attributes(forbidding: &[&'static str], operation: &'static str) -> Result<()> {
     let Some(&first) = forbidding.first() else { return Ok(()) };
     let advice = match first {
-        "immutable" => "open it read-only, or clear the attribute with chattr -i",
-        "append-only" => "open it read-only, or clear the attribute with chattr -a",
-        _ => "open it read-only, or copy it to a plain file first",
+        "immutable" => "clear the attribute with chattr -i, or work on a copy",
+        "append-only" => "clear the attribute with chattr -a, or work on a copy",
+        _ => "copy it to a plain file first",
     };
     Err(Error::new(ErrorKind::Refused, operation)
         .because(format!("the file is {}", forbidding.join(" and ")))
@@ -151,7 +151,7 @@ fn check_process_limit(len_bytes: u64, operation: &'static str) -> Result<()> {
     match process_limit_bytes() {
         Some(limit) if limit < len_bytes => Err(Error::new(ErrorKind::TooLarge, operation)
             .because(format!("it has {len_bytes} bytes, and this process may write files of {limit} bytes only"))
-            .advise("open it read-only, or raise the limit with ulimit -f")),
+            .advise("raise the limit with ulimit -f")),
         _ => Ok(()),
     }
 }

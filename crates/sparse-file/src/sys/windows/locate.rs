@@ -100,7 +100,7 @@ fn check(file: &File, access: Access) -> Result<()> {
     }
     let forbidding = forbidding(attributes);
     if access == Access::ReadWrite && !forbidding.is_empty() {
-        let advice = "open it read-only, or clear the attribute in its properties";
+        let advice = "clear the attribute in its properties, or work on a copy";
         return refuse(format!("the file is {}", forbidding.join(" and ")), advice);
     }
     Ok(())
@@ -115,7 +115,7 @@ fn explain_open(path: &Path, operation: &'static str, error: io::Error) -> Error
         io::ErrorKind::PermissionDenied if operation == Access::ReadWrite.operation() && read_only() => {
             Error::new(ErrorKind::ReadOnly, operation)
                 .because("it has the read-only attribute")
-                .advise("open it read-only, or clear the attribute in its properties")
+                .advise("clear the attribute in its properties, or work on a copy")
         }
         _ => explain(operation, error),
     }

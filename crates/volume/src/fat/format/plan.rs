@@ -223,7 +223,14 @@ impl Place {
                     .advise(format!("make it {} MiB or larger{other}", mib * sector / 512))
             }
             Misfit::TooLarge => Error::new(ErrorKind::TooLarge, "format")
-                .because(format!("{} MiB are more than {name} can number, at 64 KiB a cluster", self.len_bytes / MIB))
+                .because(format!(
+                    "{} ({} bytes) are more than {name} can number, at 64 KiB a cluster",
+                    match self.len_bytes {
+                        GIB.. => format!("{} GiB", self.len_bytes / GIB),
+                        _ => format!("{} MiB", self.len_bytes / MIB),
+                    },
+                    self.len_bytes
+                ))
                 .advise(if fat_type == FatType::Fat32 {
                     "make a partition that is smaller, or choose another file system"
                 } else {
