@@ -45,8 +45,8 @@ impl fmt::Display for Holder {
 /// changed): then the kernel lets the newcomer in. An opener with `O_NONBLOCK` is turned away at once, and turns
 /// [`is_alone`] false too.
 ///
-/// Where the file system has no leases, or the file belongs to another user, the system was searched for holders
-/// once, when this was made, and [`is_enforced`](Self::is_enforced) is false: a newcomer is neither seen nor held back.
+/// Where the file system has no leases, the system was searched for holders once, when this was made, and
+/// [`is_enforced`](Self::is_enforced) is false: a newcomer is neither seen nor held back.
 ///
 /// [`is_alone`]: Self::is_alone
 #[derive(Debug)]

@@ -63,6 +63,7 @@ impl SparseFile {
     }
 
     /// What the file's file system has left for this user, in bytes: quotas aside, what can still be allocated.
+    /// [`u64::MAX`] where the file system has no limit, or does not tell.
     ///
     /// # Errors
     /// Those of asking the file system.

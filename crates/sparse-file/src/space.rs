@@ -84,8 +84,8 @@ impl SparseFile {
             self.check_writable(operation, whole)?;
         }
         self.backing.set_sparse(sparse, self.len_bytes()).map_err(|error| self.failed(operation, error))?;
-        // With the mark a file may give back what it could not before.
-        self.lacks.punch.fetch_and(!sparse, Relaxed);
+        // On Windows only a file marked sparse can be punched: what was found before the mark holds no longer.
+        self.lacks.punch.store(false, Relaxed);
         Ok(())
     }
 
@@ -146,5 +146,23 @@ impl SparseFile {
             }
             Err(error) => Err(self.failed(operation, error).at_offset(range.start())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Allocation;
+
+    #[test]
+    fn a_file_marked_sparse_is_asked_again_to_give_space_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = SparseFile::create(&dir.path().join("image"), 1 << 20, Allocation::Sparse).unwrap();
+        let whole = ByteRange::whole(1 << 20).unwrap();
+        // As Windows answers for a file that is not marked.
+        file.lacks.punch.store(true, Relaxed);
+        assert_eq!(file.punch(whole).unwrap_err().kind(), ErrorKind::Unsupported);
+        file.set_sparse(true).unwrap();
+        file.punch(whole).unwrap();
     }
 }

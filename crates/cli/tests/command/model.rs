@@ -136,7 +136,7 @@ fn more_runs_than_the_budget_are_error_665() {
     for island in 0..4 {
         file.write_all_at(&[1; 4096], island * 128 * KIB).unwrap();
     }
-    let error = room.json_error(1, &["--model", "ntfs,budget=3", "copy", "host:islands.img", "disk.img"]);
+    let error = room.json_error(2, &["--model", "ntfs,budget=3", "copy", "host:islands.img", "disk.img"]);
     assert!(error["message"].as_str().unwrap().contains("Windows error 665"), "{error}");
     assert!(error["advice"].as_str().unwrap().contains("format /L"), "{error}");
     let none = room.json_error(1, &["--model", "ntfs", "info", "disk.img"]);

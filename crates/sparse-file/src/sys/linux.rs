@@ -85,9 +85,13 @@ pub(crate) fn allocated_bytes(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.blocks().saturating_mul(512))
 }
 
-/// What the file system has left for this user.
+/// What the file system has left for this user; `u64::MAX` where it has no limit, or does not tell.
 pub(crate) fn free_bytes(file: &File) -> io::Result<u64> {
     let figures = rustix::fs::fstatvfs(file)?;
+    // Nothing in all: ramfs, tmpfs without a size, FUSE without statfs.
+    if figures.f_blocks == 0 {
+        return Ok(u64::MAX);
+    }
     Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
 }
 

@@ -166,8 +166,23 @@ fn any_part_of_the_map_is_the_same_as_that_part_of_the_whole() {
 }
 
 #[test]
-fn two_hundred_thousand_extents_agree_with_seek_data() {
-    const EXTENTS: u64 = 200_000;
+fn law1_the_last_byte_of_the_largest_file_is_data() {
+    for place in places::all() {
+        let largest = place.file("probe", MIB).support().unwrap().max_file_bytes;
+        let file = place.file("image", largest - largest % 512);
+        file.write_at(file.len_bytes() - 1, &[1]).unwrap();
+        let last = file.extents(range(file.len_bytes() - 1, file.len_bytes())).next().unwrap().unwrap();
+        assert!(!last.kind.reads_as_zero(), "{}: {last:?}", place.name);
+        let last = file.extents(range(0, file.len_bytes())).last().unwrap().unwrap();
+        assert!(!last.kind.reads_as_zero(), "{}: {last:?}", place.name);
+    }
+}
+
+/// 20,000 extents; with SPARSEDISK_REQUIRE_ALL=1 the 200,000 that the map is built for.
+#[test]
+fn many_extents_agree_with_seek_data() {
+    let all = std::env::var_os("SPARSEDISK_REQUIRE_ALL").is_some_and(|all| all == "1");
+    let extents: u64 = if all { 200_000 } else { 20_000 };
     // The smallest blocks there are, so that less has to be written.
     let small_blocks: [(_, &[&str], usize); 4] = [
         ("tmpfs", &[], 4096),
@@ -176,21 +191,22 @@ fn two_hundred_thousand_extents_agree_with_seek_data() {
         ("btrfs", &[], 4096),
     ];
     for (name, options, block) in small_blocks {
-        let bytes = EXTENTS * block as u64 + 512 * MIB;
-        let Some(place) = places::made_with(name, bytes, options) else { continue };
+        // Much larger than what is written: a file system that could become full reserves space for the worst case, and
+        // stops writing to find it (btrfs at once, xfs after most of it).
+        let Some(place) = places::made_with(name, 16 << 30, options) else { continue };
         let step = 2 * block as u64;
-        let file = place.hole("image", EXTENTS * step);
-        for at in 0..EXTENTS {
+        let file = place.hole("image", extents * step);
+        for at in 0..extents {
             // Directly, because this is not what is tested.
-            file.as_file().unwrap().write_all_at(&vec![0xA5; block], at * step).unwrap();
+            file.as_file().unwrap().write_all_at(&[0xA5; 4096][..block], at * step).unwrap();
         }
         let expected = by_seek(&file);
-        assert_eq!(expected.len() as u64, 2 * EXTENTS, "{name}");
+        assert_eq!(expected.len() as u64, 2 * extents, "{name}");
         assert!(by_map(&file) == expected, "{name}: not flushed");
         file.sync().unwrap();
         assert!(by_map(&file) == expected && by_seek(&file) == expected, "{name}: flushed");
         let ledger = file.ledger().unwrap();
-        assert_eq!((ledger.extents, ledger.data_bytes), (EXTENTS, EXTENTS * block as u64), "{name}");
+        assert_eq!((ledger.extents, ledger.data_bytes), (extents, extents * block as u64), "{name}");
     }
 }
 

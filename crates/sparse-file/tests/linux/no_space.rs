@@ -70,6 +70,15 @@ fn law9_a_dense_file_that_does_not_fit_is_refused_before_the_host_is_full_and_le
 }
 
 #[test]
+fn law6_no_limit_is_not_no_space() {
+    // tmpfs without a size answers zero blocks, zero of them free.
+    let Some(place) = places::small("tmpfs", 0) else { return };
+    let file = SparseFile::create(&place.path("image"), MIB, Allocation::Dense).unwrap();
+    assert_eq!(file.allocated_bytes().unwrap(), MIB);
+    assert_eq!(file.host_free_bytes().unwrap(), u64::MAX);
+}
+
+#[test]
 fn law9_a_sparse_file_on_a_full_host_is_refused_and_leaves_nothing() {
     for place in [("tmpfs", MIB), ("ext4", 16 * MIB)].into_iter().filter_map(|(name, bytes)| places::small(name, bytes))
     {

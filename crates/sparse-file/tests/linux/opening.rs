@@ -107,6 +107,10 @@ fn beyond_the_limit_of_this_process_is_an_error_and_not_its_end() {
     let large = std::path::PathBuf::from(std::env::var_os("LARGE").unwrap());
     assert_refused(SparseFile::open(&large, Access::ReadWrite), ErrorKind::TooLarge, "ulimit");
     assert!(SparseFile::open(&large, Access::ReadOnly).is_ok());
+    // What is found by trying is tried within the limit.
+    let small = create(&new, MIB).unwrap();
+    assert_eq!(small.support().unwrap().punch, sparse_file::Ability::Yes);
+    assert_eq!(small.ledger().unwrap().apparent_bytes, MIB);
 }
 
 #[test]

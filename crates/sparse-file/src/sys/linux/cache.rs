@@ -6,7 +6,8 @@ use std::os::fd::AsRawFd;
 
 use crate::ByteRange;
 
-/// The number of the call, the same on every architecture; `libc` lacks it.
+/// The number of the call, which `libc` lacks. Where an architecture has another (MIPS), the answer is that there is
+/// no such call.
 const CACHESTAT: libc::c_long = 451;
 
 /// `struct cachestat_range`.

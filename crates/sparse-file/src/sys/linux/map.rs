@@ -18,10 +18,13 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use super::{cache, unsupported};
-use crate::{ByteRange, Extent, ExtentKind};
+use crate::{ByteRange, Extent, ExtentKind, MAX_OFFSET};
 
 /// Extents in one call of `FIEMAP`: few at first, because many ask for one extent only.
 const BATCH_EXTENTS: std::ops::RangeInclusive<usize> = 64..=8192;
+/// From here on `SEEK_DATA` overlooks what is in the page cache (tmpfs has nothing else), because its search wraps in the
+/// last page that an offset can reach. So all of it counts as data. Pages are of 64 KiB at most.
+const BLIND_BYTES: u64 = MAX_OFFSET - 0xFFFF;
 /// Extents in one batch of `SEEK_DATA`.
 const SEEK_EXTENTS: usize = 1024;
 
@@ -160,10 +163,17 @@ fn seek_batch(file: &File, range: ByteRange, found: &mut Vec<Extent>) -> io::Res
     Ok(at)
 }
 
-/// Seeks; `None` where there is nothing more of that kind. A file system without the call has data everywhere.
+/// Seeks; `None`, or an offset that only the largest files reach, where there is nothing more of that kind. A file
+/// system without the call has data everywhere.
 pub(super) fn seek(file: &File, to: SeekFrom) -> io::Result<Option<u64>> {
+    match to {
+        SeekFrom::Data(from) if from >= BLIND_BYTES => return Ok(Some(from)),
+        SeekFrom::Hole(from) if from >= BLIND_BYTES => return Ok(None),
+        _ => {}
+    }
     match (rustix::fs::seek(file, to), to) {
         (Ok(offset), _) => Ok(Some(offset)),
+        (Err(Errno::NXIO), SeekFrom::Data(_)) => Ok(Some(BLIND_BYTES)),
         (Err(Errno::NXIO), _) => Ok(None),
         (Err(Errno::INVAL | Errno::OPNOTSUPP), SeekFrom::Data(from)) => Ok(Some(from)),
         (Err(Errno::INVAL | Errno::OPNOTSUPP), _) => Ok(None),

@@ -140,6 +140,10 @@ fn map_kind(file: &File, scratch: Option<&File>, len_bytes: u64) -> io::Result<M
 
 /// An unnamed file in the same file system, gone when it is closed.
 fn scratch_beside(file: &File) -> Option<File> {
+    // Where it would be longer than this process may write, trying would end the process (SIGXFSZ).
+    if process_limit_bytes().is_some_and(|limit| limit < 2 * SCRATCH_HALF_BYTES) {
+        return None;
+    }
     let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let scratch = File::from(rustix::fs::open(path.parent()?, flags, Mode::RUSR | Mode::WUSR).ok()?);
