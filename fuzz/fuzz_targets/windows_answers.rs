@@ -7,8 +7,8 @@ use std::cell::Cell;
 use libfuzzer_sys::fuzz_target;
 use sparse_file::ByteRange;
 use sparse_file::fsctl::{
-    Answer, Control, QUERY_ALLOCATED_RANGES, SET_ZERO_DATA, Status, allocated_ranges, compression, file_level_trim,
-    punch, valid_data_bytes,
+    Answer, Control, QUERY_ALLOCATED_RANGES, SET_ZERO_DATA, SPARSE_UNIT_BYTES, Status, allocated_ranges, compression,
+    file_level_trim, punch, valid_data_bytes,
 };
 
 /// No walk asks more often: each page must bring the walk further, and the numbers below make no more than so many.
@@ -83,7 +83,7 @@ fuzz_target!(|input: &[u8]| {
                 }
             }
         }
-        1 => drop(punch(&liar, request, request.end() + u64::from(kind >> 4) * 4096)),
+        1 => drop(punch(&liar, request, request.end() + u64::from(kind >> 4) * 4096, SPARSE_UNIT_BYTES)),
         2 => assert!(file_level_trim(&liar, &[request]).map_or(true, |count| count <= 1)),
         3 => drop(compression(&liar)),
         _ => assert!(valid_data_bytes(&liar, request.end()).map_or(true, |valid| valid <= request.end())),

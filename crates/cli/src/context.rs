@@ -1,11 +1,13 @@
 //! What every verb is given: how its answer is to be told.
 
+use std::cell::OnceCell;
 use std::io::{self, BufWriter, Write};
 
 use clap::Args;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::host::{Host, Model, refused_on_model};
 
 /// The version of every JSON object this program prints. A field may be added under the same number; none changes its
 /// meaning or goes.
@@ -26,11 +28,19 @@ pub(crate) struct Global {
     /// Tell more: longer lists, and a log on standard error (-vv for debugging)
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = GENERAL)]
     verbose: u8,
+    /// Work on a simulated NTFS volume instead of the files of this machine
+    ///
+    /// IMAGE is then a name on that volume: disk.img, dir/disk.img or disk.img:stream. It is kept in a directory and made
+    /// at the first use; only then cluster=4096, capacity=1GiB and budget=N (the most runs of a file) can be chosen.
+    /// dir=DIR is the directory, ./ntfs-model unless given.
+    #[arg(long, global = true, value_name = "ntfs[,NAME=VALUE]...", help_heading = GENERAL)]
+    model: Option<Model>,
 }
 
 /// How the answer is to be told.
 pub(crate) struct Context {
     global: Global,
+    host: OnceCell<Host>,
 }
 
 #[derive(Serialize)]
@@ -42,7 +52,35 @@ struct Document<T: Serialize> {
 
 impl Context {
     pub(crate) fn new(global: Global) -> Self {
-        Self { global }
+        Self { global, host: OnceCell::new() }
+    }
+
+    /// Where images lie.
+    ///
+    /// # Errors
+    /// Those of opening the simulated volume of `--model`.
+    pub(crate) fn host(&self) -> disk_types::Result<&Host> {
+        if let Some(host) = self.host.get() {
+            return Ok(host);
+        }
+        let host = Host::open(self.global.model.as_ref())?;
+        Ok(self.host.get_or_init(|| host))
+    }
+
+    /// Refuses what only the operating system can do, if there is a simulated volume instead.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`](disk_types::ErrorKind::Refused).
+    pub(crate) fn refuse_model(&self, operation: &'static str) -> disk_types::Result<()> {
+        if self.global.model.is_some() { Err(refused_on_model(operation)) } else { Ok(()) }
+    }
+
+    /// Ends what the verb began: the simulated volume is durable.
+    ///
+    /// # Errors
+    /// Those of writing it.
+    pub(crate) fn finish(&self) -> Result<(), Failure> {
+        self.host.get().map_or(Ok(()), Host::finish).map_err(Into::into)
     }
 
     pub(crate) fn json(&self) -> bool {

@@ -10,6 +10,8 @@ use sparse_file::{Allocation, SparseFile};
 use volume::fat::{FatKind, FatType, FormatOptions, Formatted};
 use volume::{FileSystem, PartitionType, TableKind};
 
+use crate::host::Host;
+
 /// A file system that can be made here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FileSystemKind {
@@ -83,13 +85,14 @@ pub(crate) struct Inside {
 /// # Errors
 /// Those of creating the file, which is never overwritten, and of what goes into it.
 pub(crate) fn create(
+    host: &Host,
     path: &Path,
     len_bytes: u64,
     format: Format,
     allocation: Allocation,
     inside: &Inside,
 ) -> Result<(Image, Option<Formatted>)> {
-    let image = Image::create(path, len_bytes, format, allocation)?;
+    let image = host.create_image(path, len_bytes, format, allocation)?;
     let filled = fill(&image.disk, inside).and_then(|formatted| {
         if allocation == Allocation::Dense {
             allocate_again(&image.file)?;
@@ -101,9 +104,9 @@ pub(crate) fn create(
         Err(error) => {
             let error = error.at_path(path.display());
             // Made a moment ago and still locked, so the name is ours. Some systems remove only what is closed.
-            let removed = std::fs::remove_file(path).or_else(|_| {
+            let removed = host.remove(path).or_else(|_| {
                 drop(image);
-                std::fs::remove_file(path)
+                host.remove(path)
             });
             Err(match removed {
                 Ok(()) => error,

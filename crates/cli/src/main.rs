@@ -6,6 +6,7 @@
 //! | [`arguments`] | the command line as a whole, and what happens when it is wrong |
 //! | [`context`] | how an answer is told: text or JSON, quiet or not |
 //! | [`failure`], [`advice`], [`exit`] | how an error is told, what to do about it, and the one table of exit codes (law 8) |
+//! | [`host`] | where images lie: here, or on a simulated volume |
 //! | [`size`], [`plain`], [`table`], [`picture`], [`progress`] | sizes, names, columns, maps and bars |
 //! | [`interrupt`] | SIGINT and SIGTERM |
 //!
@@ -20,6 +21,7 @@ mod creation;
 mod describe;
 mod exit;
 mod failure;
+mod host;
 mod interrupt;
 mod picture;
 mod plain;
@@ -41,7 +43,8 @@ fn main() -> ExitCode {
     };
     let context = Context::new(global);
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(context.log_level()).init();
-    let outcome = interrupt::listen().map_err(Into::into).and_then(|()| verb.run(&context));
+    let outcome =
+        interrupt::listen().map_err(Into::into).and_then(|()| verb.run(&context)).and_then(|()| context.finish());
     match outcome {
         Ok(()) => ExitCode::from(exit::DONE),
         Err(failure) => ExitCode::from(failure.tell(context.json())),

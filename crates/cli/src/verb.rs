@@ -1,5 +1,6 @@
 //! The verbs: one file each, holding its arguments, its call and its printing.
 
+mod advise;
 mod attach;
 mod completions;
 mod copy;
@@ -31,6 +32,7 @@ pub(crate) enum Verb {
     Trim(trim::Trim),
     Copy(copy::Copy),
     Format(format::Format),
+    Advise(advise::Advise),
     Serve(serve::Serve),
     Attach(attach::Attach),
     Detach(detach::Detach),
@@ -51,6 +53,7 @@ impl Verb {
             Self::Trim(verb) => verb.run(context),
             Self::Copy(verb) => verb.run(context),
             Self::Format(verb) => verb.run(context),
+            Self::Advise(verb) => verb.run(context),
             Self::Serve(verb) => verb.run(context),
             Self::Attach(verb) => verb.run(context),
             Self::Detach(verb) => verb.run(context),

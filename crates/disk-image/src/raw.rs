@@ -30,7 +30,10 @@ impl RawImage {
         // file opened for reading, but a plan made of it says what could be; where it cannot be tried, it is supposed.
         let support = if file.access() == Access::Inspect { None } else { Some(file.support()?) };
         let discard = match support {
-            Some(support) if support.punch == Ability::Yes || read_only && support.punch == Ability::Unknown => {
+            Some(support)
+                if (support.punch == Ability::Yes || read_only && support.punch == Ability::Unknown)
+                    && file.may_have_holes()? =>
+            {
                 Discard {
                     granularity_bytes: support.granularity_bytes.next_multiple_of(LOGICAL_BLOCK.bytes()),
                     effect: DiscardEffect::Zeroes,

@@ -4,6 +4,7 @@
 use block_device::conformance::Fixture;
 use block_device::{Disk, Durability, ErrorKind, RangeLocked, ZeroDetect};
 use disk_image::{Format, Image};
+use sparse_file::model::{Volume, VolumeOptions};
 use sparse_file::{Access, Allocation, SparseFile};
 use test_places as places;
 use test_places::{MIB, Place};
@@ -12,6 +13,16 @@ fn image_in(place: Place, len_bytes: u64) -> Fixture {
     let image = Image::create(&place.path("disk.img"), len_bytes, Format::Raw, Allocation::Sparse);
     let disk = image.unwrap_or_else(|error| panic!("{}: {error}", place.name)).disk;
     Fixture { keep: Box::new(place), disk }
+}
+
+/// An image on a simulated NTFS volume with clusters of this size.
+fn image_on_ntfs(cluster_bytes: u64, len_bytes: u64) -> Fixture {
+    let dir = tempfile::TempDir::new_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let options = VolumeOptions { cluster_bytes: Some(cluster_bytes), ..VolumeOptions::default() };
+    let volume = Volume::open(dir.path(), &options).unwrap();
+    let file = volume.create_file("disk.img".as_ref(), len_bytes, Allocation::Sparse).unwrap();
+    let disk = Image::over(file, Format::Raw).unwrap().disk;
+    Fixture { keep: Box::new((volume, dir)), disk }
 }
 
 fn here() -> Option<Place> {
@@ -29,6 +40,8 @@ block_device::conformance_suite!(raw_on_xfs, |len| places::mounted("xfs").map(|p
 block_device::conformance_suite!(raw_on_btrfs, |len| places::mounted("btrfs").map(|place| image_in(place, len)));
 // No holes, no zero range, no fallocate: everything is written, and discards are ignored.
 block_device::conformance_suite!(raw_on_ext2, |len| places::mounted("ext2").map(|place| image_in(place, len)));
+block_device::conformance_suite!(raw_on_fsa_4k, |len| Some(image_on_ntfs(4 << 10, len)));
+block_device::conformance_suite!(raw_on_fsa_64k, |len| Some(image_on_ntfs(64 << 10, len)));
 block_device::conformance_suite!(as_served, |len| here().map(|place| {
     let Fixture { keep, disk } = image_in(place, len);
     let detecting = Disk::new(ZeroDetect::new(disk)).unwrap();

@@ -21,6 +21,7 @@ mod walk;
 use std::fs::FileTimes;
 use std::path::Path;
 
+use crate::backing::Stamp;
 use crate::{Access, ByteRange, Error, ErrorKind, Result, SparseFile, sys};
 use partial::Partial;
 use walk::{Tally, Walk};
@@ -136,17 +137,27 @@ pub fn copy(
     options: &CopyOptions,
     observer: &mut dyn CopyObserver,
 ) -> Result<CopyReport> {
-    if options.dense && options.detect_zeroes {
-        return Err(Error::new(ErrorKind::InvalidInput, COPY)
-            .at_path(source.display())
-            .because("a dense copy has no holes to make of zeroes")
-            .advise("ask for one of the two"));
-    }
-    let source = SparseFile::open(source, Access::ReadOnly)?;
-    refuse_existing(&source, destination)?;
-    let before = stamp(&source)?;
-    let mut partial = Partial::create(destination, &source)?;
-    let begun = observer.may_continue().and_then(|()| clone(&source, &partial, options)).and_then(|cloned| {
+    check_options(source, options)?;
+    copy_file(&SparseFile::open(source, Access::ReadOnly)?, destination, options, observer)
+}
+
+/// Copies as [`copy`] does, from a file that is open already: one on a simulated volume, for example. Whoever opened it
+/// decides by its [`Access`] whether others may write to it meanwhile.
+///
+/// # Errors
+/// As [`copy`]; [`ErrorKind::Unsupported`] for [`CopyOptions::keep_times`] where the source has none.
+pub fn copy_file(
+    source: &SparseFile,
+    destination: &Path,
+    options: &CopyOptions,
+    observer: &mut dyn CopyObserver,
+) -> Result<CopyReport> {
+    check_options(source.path(), options)?;
+    check_times(source, options)?;
+    refuse_existing(source, destination)?;
+    let before = stamp(source)?;
+    let mut partial = Partial::create(destination, source)?;
+    let begun = observer.may_continue().and_then(|()| clone(source, &partial, options)).and_then(|cloned| {
         if cloned { Ok(cloned) } else { partial.shape(source.len_bytes(), options).map(|()| cloned) }
     });
     let cloned = match begun {
@@ -157,19 +168,68 @@ pub fn copy(
         Ok(target) => target,
         Err(error) => return Err(partial.left(error)),
     };
-    let copied = fill(&source, &target, cloned, options, observer).and_then(|report| {
-        unchanged(&source, before)?;
-        Ok(report)
-    });
-    let copied = copied.map_err(|error| match error.kind() {
-        // Where the source itself explains a difference, that is what happened.
-        ErrorKind::Corrupt | ErrorKind::Changed => unchanged(&source, before).err().unwrap_or(error),
-        _ => error,
-    });
-    match copied.and_then(|report| partial.finish(destination).map(|()| report)) {
+    match fill_unchanged(source, &target, before, cloned, options, observer)
+        .and_then(|report| partial.finish(destination).map(|()| report))
+    {
         Ok(report) => sync_name(destination).map(|()| report),
         Err(error) => Err(partial.left(error)),
     }
+}
+
+/// Copies into a file on a simulated volume, which is new, empty and has its length. Its name is kept or taken away by
+/// the caller.
+#[cfg(feature = "model")]
+pub(crate) fn copy_into(
+    source: &SparseFile,
+    target: &SparseFile,
+    options: &CopyOptions,
+    observer: &mut dyn CopyObserver,
+) -> Result<CopyReport> {
+    check_options(source.path(), options)?;
+    check_times(target, options)?;
+    let before = stamp(source)?;
+    observer.may_continue()?;
+    fill_unchanged(source, target, before, false, options, observer)
+}
+
+fn check_options(source: &Path, options: &CopyOptions) -> Result<()> {
+    if options.dense && options.detect_zeroes {
+        return Err(Error::new(ErrorKind::InvalidInput, COPY)
+            .at_path(source.display())
+            .because("a dense copy has no holes to make of zeroes")
+            .advise("ask for one of the two"));
+    }
+    Ok(())
+}
+
+/// Refuses to keep the times of a file that has none.
+fn check_times(file: &SparseFile, options: &CopyOptions) -> Result<()> {
+    if options.keep_times && file.as_file().is_none() {
+        return Err(Error::new(ErrorKind::Unsupported, COPY)
+            .at_path(file.path().display())
+            .because("files on a simulated volume have no times"));
+    }
+    Ok(())
+}
+
+/// Fills the target, and checks that the source did not change meanwhile.
+fn fill_unchanged(
+    source: &SparseFile,
+    target: &SparseFile,
+    before: Stamp,
+    cloned: bool,
+    options: &CopyOptions,
+    observer: &mut dyn CopyObserver,
+) -> Result<CopyReport> {
+    let copied = fill(source, target, cloned, options, observer).and_then(|report| {
+        unchanged(source, before)?;
+        Ok(report)
+    });
+    copied.map_err(|error| match error.kind() {
+        // Where the source itself explains a difference, that is what happened.
+        ErrorKind::Corrupt | ErrorKind::Changed => unchanged(source, before).err().unwrap_or(error),
+        _ => error,
+    })
 }
 
 /// Everything between the shape of the destination and its name.
@@ -185,7 +245,9 @@ fn fill(
         (false, false) => CopyMethod::Extents,
         (false, true) => CopyMethod::Scan,
     };
-    let mut walk = Walk::new(source, observer, if options.verify { 2 } else { 1 });
+    // On a simulated volume the copy lies as one that was written from front to back, every time.
+    let workers = if target.as_file().is_some() { walk::workers() } else { 1 };
+    let mut walk = Walk::new(source, observer, if options.verify { 2 } else { 1 }, workers);
     let tally = match method {
         CopyMethod::Clone => walk.run(&|extents, _| Ok(extents.iter().map(Tally::shared).sum()))?,
         CopyMethod::Extents => transfer::by_extents(source, target, &mut walk)?,
@@ -217,7 +279,8 @@ fn clone(source: &SparseFile, partial: &Partial, options: &CopyOptions) -> Resul
     if options.dense || options.detect_zeroes || source.len_bytes() == 0 {
         return Ok(false);
     }
-    match sys::clone_file(source.as_file(), partial.file()) {
+    let Some(file) = source.as_file() else { return Ok(false) };
+    match sys::clone_file(file, partial.file()) {
         Ok(()) => Ok(true),
         Err(error) => {
             let error = Error::from_io("clone", error).at_path(source.path().display());
@@ -229,7 +292,8 @@ fn clone(source: &SparseFile, partial: &Partial, options: &CopyOptions) -> Resul
 
 /// Gives the copy the times of the source. Every write changes them, so they come last.
 fn keep_times(source: &SparseFile, target: &SparseFile) -> Result<()> {
-    let metadata = source.as_file().metadata().map_err(|error| source.failed(COPY, error))?;
+    let (Some(from), Some(to)) = (source.as_file(), target.as_file()) else { return Ok(()) };
+    let metadata = from.metadata().map_err(|error| source.failed(COPY, error))?;
     let mut times = FileTimes::new();
     if let Ok(accessed) = metadata.accessed() {
         times = times.set_accessed(accessed);
@@ -237,7 +301,7 @@ fn keep_times(source: &SparseFile, target: &SparseFile) -> Result<()> {
     if let Ok(modified) = metadata.modified() {
         times = times.set_modified(modified);
     }
-    target.as_file().set_times(times).map_err(|error| target.failed("change", error))
+    to.set_times(times).map_err(|error| target.failed("change", error))
 }
 
 fn refuse_existing(source: &SparseFile, destination: &Path) -> Result<()> {
@@ -249,8 +313,8 @@ fn refuse_existing(source: &SparseFile, destination: &Path) -> Result<()> {
     }
     // The link itself, not what it leads to: a dangling one is in the way too.
     let Ok(metadata) = destination.symlink_metadata() else { return Ok(()) };
-    let same = source.path().canonicalize().ok().zip(destination.canonicalize().ok()).is_some_and(|(a, b)| a == b);
-    if same {
+    let same = || source.path().canonicalize().ok().zip(destination.canonicalize().ok()).is_some_and(|(a, b)| a == b);
+    if source.as_file().is_some() && same() {
         return refuse(ErrorKind::InvalidInput, "it is the source itself", "give the copy another name");
     }
     if metadata.is_dir() {
@@ -259,14 +323,14 @@ fn refuse_existing(source: &SparseFile, destination: &Path) -> Result<()> {
     refuse(ErrorKind::AlreadyExists, "it exists already, and is never overwritten", "remove it, or choose another name")
 }
 
-fn stamp(source: &SparseFile) -> Result<sys::Stamp> {
-    sys::stamp(source.as_file()).map_err(|error| source.failed(COPY, error))
+fn stamp(source: &SparseFile) -> Result<Stamp> {
+    source.backing.stamp().map_err(|error| source.failed(COPY, error))
 }
 
 /// Checks that the source is still what it was when the copy began.
-fn unchanged(source: &SparseFile, before: sys::Stamp) -> Result<()> {
+fn unchanged(source: &SparseFile, before: Stamp) -> Result<()> {
     let after = stamp(source)?;
-    let len_bytes = sys::len_bytes(source.as_file()).map_err(|error| source.failed(COPY, error))?;
+    let len_bytes = source.backing.len_bytes().map_err(|error| source.failed(COPY, error))?;
     let why = match len_bytes.cmp(&source.len_bytes()) {
         _ if after == before && len_bytes == source.len_bytes() => return Ok(()),
         core::cmp::Ordering::Equal => "it was changed while it was copied".to_owned(),

@@ -2,7 +2,8 @@
 
 use std::vec::IntoIter;
 
-use crate::{ByteRange, Error, ErrorKind, Extent, Result, SparseFile, sys};
+use crate::backing::Mapper;
+use crate::{ByteRange, Error, ErrorKind, Extent, Result, SparseFile};
 
 /// The extents of a range, in order: they cover it exactly, and no two neighbours are of one kind.
 ///
@@ -10,7 +11,7 @@ use crate::{ByteRange, Error, ErrorKind, Extent, Result, SparseFile, sys};
 #[derive(Debug)]
 pub struct Extents<'a> {
     file: &'a SparseFile,
-    mapper: sys::Mapper<'a>,
+    mapper: Mapper<'a>,
     /// What has not been asked for yet.
     rest: Option<ByteRange>,
     batch: IntoIter<Extent>,
@@ -29,7 +30,7 @@ impl SparseFile {
     pub fn extents(&self, range: ByteRange) -> Extents<'_> {
         Extents {
             file: self,
-            mapper: sys::Mapper::new(self.as_file()),
+            mapper: self.backing.mapper(),
             rest: Some(range),
             batch: Vec::new().into_iter(),
             pending: None,

@@ -7,11 +7,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::backing::Backing;
+use crate::fsctl::Status;
 use crate::holder::in_use;
 use crate::{ByteRange, Error, ErrorKind, MAX_OFFSET, Result, Support, sys};
 
 /// The unit in which an image is sized, in bytes.
 const SECTOR_BYTES: u64 = 512;
+
+const CREATE: &str = "create";
 
 /// How a file is opened, and whom that keeps out (law 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +44,7 @@ pub enum Allocation {
 /// given up when the last copy of it is closed: a loop device that was given [`as_file`](Self::as_file) keeps it.
 #[derive(Debug)]
 pub struct SparseFile {
-    file: File,
+    pub(crate) backing: Backing,
     path: PathBuf,
     access: Access,
     len_bytes: u64,
@@ -71,30 +75,18 @@ impl SparseFile {
     /// [`ErrorKind::NoSpace`] where a dense file does not fit; [`ErrorKind::Refused`] where the directory makes new files
     /// encrypted or compressed.
     pub fn create(path: &Path, len_bytes: u64, allocation: Allocation) -> Result<Self> {
-        const CREATE: &str = "create";
-        let refuse = |kind, why: &'static str| Err(Error::new(kind, CREATE).at_path(path.display()).because(why));
-        if len_bytes == 0 {
-            return refuse(ErrorKind::InvalidInput, "a size of zero bytes");
-        }
-        if len_bytes > MAX_OFFSET {
-            return refuse(ErrorKind::TooLarge, "the size does not fit a signed 64-bit number");
-        }
-        if !len_bytes.is_multiple_of(SECTOR_BYTES) {
-            let below = len_bytes - len_bytes % SECTOR_BYTES;
-            return Err(Error::new(ErrorKind::InvalidInput, CREATE)
-                .at_path(path.display())
-                .because(format!("the size of {len_bytes} bytes is not a multiple of 512"))
-                .advise(match below {
-                    0 => format!("the least is {SECTOR_BYTES}"),
-                    _ => format!("the nearest are {below} and {}", below + SECTOR_BYTES),
-                }));
-        }
+        check_length_of_new(path, len_bytes)?;
         let file = sys::create(path)?;
         let made = Self::assemble(file, path, Access::ReadWrite, len_bytes);
-        match made.prepare(allocation) {
+        let prepared = made
+            .prepare(allocation)
+            .and_then(|()| sys::sync_directory_of(path).map_err(|error| Error::from_io(CREATE, error)));
+        match prepared {
             Ok(()) => Ok(made),
             Err(error) => {
-                sys::remove_created(path, &made.file);
+                if let Some(file) = made.as_file() {
+                    sys::remove_created(path, file);
+                }
                 Err(error.at_path(path.display()))
             }
         }
@@ -119,36 +111,44 @@ impl SparseFile {
     }
 
     pub(crate) fn assemble(file: File, path: &Path, access: Access, len_bytes: u64) -> Self {
-        let (granularity_bytes, lacks) = (OnceLock::new(), Lacks::default());
-        Self { file, path: path.to_owned(), access, len_bytes, granularity_bytes, lacks }
+        Self::over(Backing::System(file), path, access, len_bytes)
     }
 
-    fn prepare(&self, allocation: Allocation) -> Result<()> {
-        const CREATE: &str = "create";
+    pub(crate) fn over(backing: Backing, path: &Path, access: Access, len_bytes: u64) -> Self {
+        let (granularity_bytes, lacks) = (OnceLock::new(), Lacks::default());
+        Self { backing, path: path.to_owned(), access, len_bytes, granularity_bytes, lacks }
+    }
+
+    /// Makes a new, empty file what it is to be, durably.
+    pub(crate) fn prepare(&self, allocation: Allocation) -> Result<()> {
         let os = |error| Error::from_io(CREATE, error);
-        if !sys::lock(&self.file, true).map_err(os)? {
-            return Err(in_use(CREATE, sys::holder(&self.file)));
+        if !self.backing.lock(true).map_err(os)? {
+            return Err(in_use(CREATE, self.backing.holder()));
         }
-        sys::set_len(&self.file, self.len_bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => Error::new(ErrorKind::TooLarge, CREATE)
-                .because(format!("a file here holds at most {} bytes", sys::max_file_bytes(&self.file)))
-                .advise("choose a smaller size, or another file system"),
-            _ => os(error),
-        })?;
+        self.set_len_of_new(CREATE)?;
         if allocation == Allocation::Dense {
             self.fill_densely()?;
         }
         let last = self.len_bytes - SECTOR_BYTES;
         self.write_at(last, &[0; SECTOR_BYTES as usize])?;
-        sys::sync(&self.file).map_err(os)?;
-        sys::sync_directory_of(&self.path).map_err(os)
+        self.backing.sync().map_err(os)
+    }
+
+    /// Gives a new, empty file its length.
+    pub(crate) fn set_len_of_new(&self, operation: &'static str) -> Result<()> {
+        self.backing.set_len(self.len_bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => Error::new(ErrorKind::TooLarge, operation)
+                .because(format!("a file here holds at most {} bytes", self.backing.max_file_bytes()))
+                .advise("choose a smaller size, or another file system"),
+            _ => self.failed(operation, error),
+        })
     }
 
     /// Allocates all of a file that nobody else can be writing to.
     pub(crate) fn fill_densely(&self) -> Result<()> {
         let Some(whole) = ByteRange::whole(self.len_bytes) else { return Ok(()) };
         // Asked first, because filling the host to the brim before failing would hurt everyone on it.
-        if let Ok(free) = sys::free_bytes(&self.file)
+        if let Ok(free) = self.backing.free_bytes()
             && free < self.len_bytes
         {
             return Err(Error::new(ErrorKind::NoSpace, "create")
@@ -179,10 +179,11 @@ impl SparseFile {
         self.len_bytes
     }
 
-    /// The open file, for those who hand it to the system. Its position means nothing.
+    /// The open file, for those who hand it to the system. Its position means nothing. `None` for a file on a simulated
+    /// volume, which the system does not know.
     #[must_use]
-    pub fn as_file(&self) -> &File {
-        &self.file
+    pub fn as_file(&self) -> Option<&File> {
+        self.backing.system()
     }
 
     /// Fills `buffer` from `offset`.
@@ -195,7 +196,7 @@ impl SparseFile {
         let mut done = 0;
         while done < buffer.len() {
             let at = range.start() + done as u64;
-            match sys::read_at(&self.file, at, &mut buffer[done..]) {
+            match self.backing.read_at(at, &mut buffer[done..]) {
                 Ok(0) => return Err(self.changed("read", at)),
                 Ok(count) => done += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -212,7 +213,7 @@ impl SparseFile {
     /// shorter since it was opened; [`ErrorKind::NoSpace`] with the offset at which the host was full (law 9): what was
     /// written before stays.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
-        self.write_with(offset, data, sys::write_at)
+        self.write_with(offset, data, Backing::write_at)
     }
 
     /// Writes all of `data` at `offset`, and returns once it would survive a power cut.
@@ -221,7 +222,7 @@ impl SparseFile {
     /// As [`write_at`](Self::write_at) and [`sync`](Self::sync).
     pub fn write_at_durable(&self, offset: u64, data: &[u8]) -> Result<()> {
         if !self.lacks.durable_write.load(Relaxed) {
-            match self.write_with(offset, data, sys::write_at_durable) {
+            match self.write_with(offset, data, Backing::write_at_durable) {
                 Err(error) if error.kind() == ErrorKind::Unsupported => self.lacks.durable_write.store(true, Relaxed),
                 done => return done,
             }
@@ -234,14 +235,14 @@ impl SparseFile {
         &self,
         offset: u64,
         data: &[u8],
-        write: impl Fn(&File, u64, &[u8]) -> io::Result<usize>,
+        write: impl Fn(&Backing, u64, &[u8]) -> io::Result<usize>,
     ) -> Result<()> {
         let Some(range) = self.request("write", offset, data.len())? else { return Ok(()) };
         self.check_writable("write", range)?;
         let mut done = 0;
         while done < data.len() {
             let at = offset + done as u64;
-            match write(&self.file, at, &data[done..]) {
+            match write(&self.backing, at, &data[done..]) {
                 Ok(0) => return Err(self.failed("write", io::ErrorKind::WriteZero.into()).at_offset(at)),
                 Ok(count) => done += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -257,13 +258,13 @@ impl SparseFile {
     /// [`ErrorKind::Io`] or [`ErrorKind::NoSpace`]. Some of those writes may then be lost, and a second call that succeeds
     /// proves nothing about them (law 2).
     pub fn sync(&self) -> Result<()> {
-        sys::sync(&self.file).map_err(|error| self.failed("flush", error))
+        self.backing.sync().map_err(|error| self.failed("flush", error))
     }
 
     /// The unit in which space is given back, in bytes, as found by trying. Found once, at the first call.
     #[must_use]
     pub fn granularity_bytes(&self) -> u64 {
-        *self.granularity_bytes.get_or_init(|| sys::granularity_bytes(&self.file))
+        *self.granularity_bytes.get_or_init(|| self.backing.granularity_bytes())
     }
 
     /// What the file system can do, found by trying. The file is not changed.
@@ -271,7 +272,7 @@ impl SparseFile {
     /// # Errors
     /// Those of asking the system.
     pub fn support(&self) -> Result<Support> {
-        sys::support(&self.file, self.access).map_err(|error| self.failed("probe", error))
+        self.backing.support(self.access).map_err(|error| self.failed("probe", error))
     }
 
     /// The range of a request; `None` where it is empty.
@@ -304,7 +305,7 @@ impl SparseFile {
     /// Checks that `range` lies in the file as it was and as it is.
     pub(crate) fn check_length(&self, operation: &'static str, range: ByteRange) -> Result<()> {
         self.check_bounds(operation, range)?;
-        let len_bytes = sys::len_bytes(&self.file).map_err(|error| self.failed(operation, error))?;
+        let len_bytes = self.backing.len_bytes().map_err(|error| self.failed(operation, error))?;
         if range.end() <= len_bytes { Ok(()) } else { Err(self.changed(operation, range.start())) }
     }
 
@@ -325,8 +326,34 @@ impl SparseFile {
 
     /// An error of the system, about this file.
     pub(crate) fn failed(&self, operation: &'static str, error: io::Error) -> Error {
-        Error::from_io(operation, error).at_path(self.path.display())
+        let error = match Status::of(&error) {
+            Some(status) => status.error(operation),
+            None => Error::from_io(operation, error),
+        };
+        error.at_path(self.path.display())
     }
+}
+
+/// Refuses the sizes that no new file is given (law 5).
+pub(crate) fn check_length_of_new(path: &Path, len_bytes: u64) -> Result<()> {
+    let refuse = |kind, why: &'static str| Err(Error::new(kind, CREATE).at_path(path.display()).because(why));
+    if len_bytes == 0 {
+        return refuse(ErrorKind::InvalidInput, "a size of zero bytes");
+    }
+    if len_bytes > MAX_OFFSET {
+        return refuse(ErrorKind::TooLarge, "the size does not fit a signed 64-bit number");
+    }
+    if !len_bytes.is_multiple_of(SECTOR_BYTES) {
+        let below = len_bytes - len_bytes % SECTOR_BYTES;
+        return Err(Error::new(ErrorKind::InvalidInput, CREATE)
+            .at_path(path.display())
+            .because(format!("the size of {len_bytes} bytes is not a multiple of 512"))
+            .advise(match below {
+                0 => format!("the least is {SECTOR_BYTES}"),
+                _ => format!("the nearest are {below} and {}", below + SECTOR_BYTES),
+            }));
+    }
+    Ok(())
 }
 
 impl Access {

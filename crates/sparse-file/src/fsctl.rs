@@ -1,7 +1,7 @@
 //! The file system controls of Windows about holes: what goes in, what comes out, and nothing of the system itself.
 //!
 //! Each function here builds the input of one control, hands it to a [`Control`], and reads the answer. On Windows the
-//! `Control` is `DeviceIoControl` on an open file; in tests it is a model in memory. So the layouts, the paging and the
+//! `Control` is `DeviceIoControl` on an open file; in tests and in `model` it is NTFS's rules in memory (`fsa`). So the layouts, the paging and the
 //! refusals are proven on any system.
 //!
 //! | function | control | specification |
@@ -106,7 +106,8 @@ pub fn set_zero_data(file: &impl Control, range: ByteRange) -> Result<(), Status
     file.control(SET_ZERO_DATA, &input, &mut []).map(drop)
 }
 
-/// Frees what can be freed of `range` in a sparse file of `len_bytes`, and makes the rest of it zero.
+/// Frees what can be freed of `range` in a sparse file of `len_bytes`, and makes the rest of it zero. `unit_bytes` is
+/// the unit in which its volume frees: [`SPARSE_UNIT_BYTES`], or a cluster where that is larger.
 ///
 /// One call covers all of it, because the file system frees only units that one call covers whole; the unit at the end
 /// of the file counts as whole once its bytes inside the file are covered. A part of a unit at an edge is left out
@@ -115,17 +116,17 @@ pub fn set_zero_data(file: &impl Control, range: ByteRange) -> Result<(), Status
 ///
 /// # Errors
 /// Those of [`set_zero_data`] and [`allocated_ranges`].
-pub fn punch(file: &impl Control, range: ByteRange, len_bytes: u64) -> Result<(), Status> {
+pub fn punch(file: &impl Control, range: ByteRange, len_bytes: u64, unit_bytes: u64) -> Result<(), Status> {
     let empty = |edge: Option<ByteRange>| -> Result<bool, Status> {
         let Some(edge) = edge else { return Ok(false) };
-        match allocated_ranges(file, edge.align_outward(SPARSE_UNIT_BYTES, len_bytes.max(edge.end()))).next() {
+        match allocated_ranges(file, edge.align_outward(unit_bytes, len_bytes.max(edge.end()))).next() {
             None => Ok(true),
             Some(Ok(_)) | Some(Err(Status::INVALID_FUNCTION | Status::NOT_SUPPORTED)) => Ok(false),
             Some(Err(status)) => Err(status),
         }
     };
-    let start_unit = range.start().next_multiple_of(SPARSE_UNIT_BYTES);
-    let end_unit = if range.end() >= len_bytes { range.end() } else { range.end() - range.end() % SPARSE_UNIT_BYTES };
+    let start_unit = range.start().next_multiple_of(unit_bytes);
+    let end_unit = if range.end() >= len_bytes { range.end() } else { range.end() - range.end() % unit_bytes };
     if start_unit > end_unit {
         // Inside one unit.
         return if empty(Some(range))? { Ok(()) } else { set_zero_data(file, range) };

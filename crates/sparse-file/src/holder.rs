@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::backing::Lease;
 use crate::{Error, ErrorKind, Result, SparseFile, sys};
 
 /// Somebody who has a file locked or open.
@@ -50,14 +51,14 @@ impl fmt::Display for Holder {
 /// [`is_alone`]: Self::is_alone
 #[derive(Debug)]
 pub struct SoleOpener<'a> {
-    lease: Option<sys::Lease<'a>>,
+    lease: Option<Lease<'a>>,
 }
 
 impl SoleOpener<'_> {
     /// Whether nobody waits to open the file. Once false it stays false.
     #[must_use]
     pub fn is_alone(&self) -> bool {
-        self.lease.as_ref().is_none_or(sys::Lease::is_unbroken)
+        self.lease.as_ref().is_none_or(Lease::is_unbroken)
     }
 
     /// Whether the system keeps newcomers waiting. False where only a search was possible.
@@ -78,7 +79,7 @@ impl SparseFile {
     /// Who else has the file locked or open, as far as the system tells this user.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
-        sys::holder(self.as_file())
+        self.backing.holder()
     }
 
     /// Makes sure that nobody else has the file open, and keeps it so where the system can (law 4).
@@ -87,7 +88,7 @@ impl SparseFile {
     /// [`ErrorKind::InUse`], naming the holder where the system knows it; [`ErrorKind::Refused`] where the file belongs to
     /// another user, and the system does not tell.
     pub fn sole_opener(&self) -> Result<SoleOpener<'_>> {
-        match sys::lease(self.as_file()) {
+        match self.backing.lease() {
             Ok(Some(lease)) => return Ok(SoleOpener { lease: Some(lease) }),
             Ok(None) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {

@@ -1,6 +1,6 @@
 //! The space ledger (law 6).
 
-use crate::{ByteRange, ExtentKind, Result, SparseFile, sys};
+use crate::{ByteRange, ExtentKind, Result, SparseFile};
 
 /// How much a file holds, and how much it occupies. Every figure is the file system's own.
 ///
@@ -40,7 +40,7 @@ impl SparseFile {
             unwritten_bytes: 0,
             extents: 0,
             granularity_bytes: self.granularity_bytes(),
-            source: sys::ALLOCATED_SOURCE,
+            source: self.backing.allocated_source(),
         };
         let mut data_end = None;
         for extent in ByteRange::whole(self.len_bytes()).into_iter().flat_map(|whole| self.extents(whole)) {
@@ -68,7 +68,7 @@ impl SparseFile {
     /// # Errors
     /// Those of asking the file system.
     pub fn host_free_bytes(&self) -> Result<u64> {
-        sys::free_bytes(self.as_file()).map_err(|error| self.failed("measure", error))
+        self.backing.free_bytes().map_err(|error| self.failed("measure", error))
     }
 
     /// What the file occupies, in bytes.
@@ -76,6 +76,6 @@ impl SparseFile {
     /// # Errors
     /// Those of asking the file system.
     pub fn allocated_bytes(&self) -> Result<u64> {
-        sys::allocated_bytes(self.as_file()).map_err(|error| self.failed("measure", error))
+        self.backing.allocated_bytes().map_err(|error| self.failed("measure", error))
     }
 }

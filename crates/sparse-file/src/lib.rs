@@ -9,11 +9,17 @@
 //!             v            v
 //!   SparseFile . Extents . Ledger . Support . SoleOpener . copy
 //!                     |
-//!             sys: one seam, the same names and signatures on each system
-//!            /                                   \
-//!   sys/linux   fallocate, SEEK_DATA,     sys/windows   FSCTL_* through
-//!               FIEMAP, flock, leases                   DeviceIoControl
+//!                  backing: a file of the system, or of a simulated volume (feature `model`)
+//!                     |                                               |
+//!             sys: one seam, the same names on each system            |
+//!            /                                   \                    |
+//!   sys/linux   fallocate, SEEK_DATA,     sys/windows          model: a file of `fsa`,
+//!               FIEMAP, flock, leases         |                NTFS's rules in memory
+//!                                              \                     /
+//!                                        ntfs, fsctl: what NTFS wants, as FSCTL_* buffers
 //! ```
+//!
+//! [`forecast`] is arithmetic: what the map of a file would be on NTFS.
 //!
 //! | asked for | Linux | Windows |
 //! | --- | --- | --- |
@@ -32,17 +38,23 @@
 //! would harm the file, or an encrypted, compressed or special file, is refused with the reason (law 10).
 #![deny(unsafe_code)]
 
+mod backing;
 mod copy;
 mod extents;
 mod file;
+pub mod forecast;
 pub mod fsctl;
 mod holder;
 mod ledger;
+#[cfg(feature = "model")]
+pub mod model;
+#[cfg_attr(not(feature = "model"), allow(dead_code, reason = "for Windows and for the model"))]
+mod ntfs;
 mod space;
 mod support;
 mod sys;
 
-pub use copy::{CopyMethod, CopyObserver, CopyOptions, CopyReport, copy};
+pub use copy::{CopyMethod, CopyObserver, CopyOptions, CopyReport, copy, copy_file};
 pub use disk_types::{
     ByteRange, Error, ErrorKind, Extent, ExtentKind, MAX_OFFSET, Result, ZeroEffect, ZeroMode, is_zero,
 };

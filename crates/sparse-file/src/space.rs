@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::{ByteRange, Error, ErrorKind, Result, SparseFile, ZeroEffect, ZeroMode, sys};
+use crate::{ByteRange, Error, ErrorKind, Result, SparseFile, ZeroEffect, ZeroMode};
 
 /// Zeroes are written in pieces of this many bytes.
 const ZEROES_BYTES: usize = 1 << 20;
@@ -18,8 +18,14 @@ impl SparseFile {
     /// write the edges elsewhere and cannot.
     pub fn punch(&self, range: ByteRange) -> Result<()> {
         self.check_writable("punch", range)?;
-        if self.try_once(&self.lacks.punch, || sys::punch(self.as_file(), range), "punch", range)? {
+        if self.try_once(&self.lacks.punch, || self.backing.punch(range), "punch", range)? {
             return Ok(());
+        }
+        if self.backing.needs_mark() && !self.is_marked_sparse()? {
+            return Err(Error::new(ErrorKind::Unsupported, "punch")
+                .at_path(self.path().display())
+                .because("it is not marked as sparse, and only such a file gives anything back")
+                .advise("mark it first: `sparsedisk sparse set`"));
         }
         Err(Error::new(ErrorKind::Unsupported, "punch")
             .at_path(self.path().display())
@@ -38,10 +44,10 @@ impl SparseFile {
     /// [`ErrorKind::NoSpace`]: a part may then be zero already (and on xfs, which frees before it allocates, be a hole).
     pub fn zero(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
         self.check_writable("zero", range)?;
-        if mode.may_unmap && self.try_once(&self.lacks.punch, || sys::punch(self.as_file(), range), "zero", range)? {
+        if mode.may_unmap && self.try_once(&self.lacks.punch, || self.backing.punch(range), "zero", range)? {
             return Ok(ZeroEffect::Deallocated);
         }
-        if self.try_once(&self.lacks.zero_range, || sys::zero_range(self.as_file(), range), "zero", range)? {
+        if self.try_once(&self.lacks.zero_range, || self.backing.zero_range(range), "zero", range)? {
             return Ok(ZeroEffect::Marked);
         }
         if mode.fast_only {
@@ -61,7 +67,7 @@ impl SparseFile {
     /// system cannot allocate without writing.
     pub fn allocate(&self, range: ByteRange) -> Result<()> {
         self.check_writable("allocate", range)?;
-        sys::allocate(self.as_file(), range).map_err(|error| self.failed("allocate", error).at_offset(range.start()))
+        self.backing.allocate(range).map_err(|error| self.failed("allocate", error).at_offset(range.start()))
     }
 
     /// Marks the file as sparse, or allocates every hole and unmarks it.
@@ -77,7 +83,7 @@ impl SparseFile {
         if let Some(whole) = ByteRange::whole(self.len_bytes()) {
             self.check_writable(operation, whole)?;
         }
-        sys::set_sparse(self.as_file(), sparse, self.len_bytes()).map_err(|error| self.failed(operation, error))?;
+        self.backing.set_sparse(sparse, self.len_bytes()).map_err(|error| self.failed(operation, error))?;
         // On Windows only a file marked sparse can be punched: what was found before the mark holds no longer.
         self.lacks.punch.store(false, Relaxed);
         Ok(())
@@ -88,7 +94,16 @@ impl SparseFile {
     /// # Errors
     /// Those of asking the system.
     pub fn is_marked_sparse(&self) -> Result<bool> {
-        sys::is_marked_sparse(self.as_file(), self.len_bytes()).map_err(|error| self.failed("inspect", error))
+        self.backing.is_marked_sparse(self.len_bytes()).map_err(|error| self.failed("inspect", error))
+    }
+
+    /// Whether the file may have holes as it is: always on Linux, and on NTFS while it is marked as sparse. Whether its
+    /// file system can make them at all is another question: [`support`](Self::support).
+    ///
+    /// # Errors
+    /// Those of asking the system.
+    pub fn may_have_holes(&self) -> Result<bool> {
+        if self.backing.needs_mark() { self.is_marked_sparse() } else { Ok(true) }
     }
 
     /// Tells the storage beneath the file that `range` is not needed. A hint: it frees nothing in the file, and the range
@@ -98,7 +113,8 @@ impl SparseFile {
     /// [`ErrorKind::Unsupported`] on Linux, which has no such hint for a part of a file.
     pub fn device_trim(&self, range: ByteRange) -> Result<()> {
         self.check_writable("trim the device beneath", range)?;
-        sys::device_trim(self.as_file(), range)
+        self.backing
+            .device_trim(range)
             .map_err(|error| self.failed("trim the device beneath", error).at_offset(range.start()))
     }
 

@@ -26,6 +26,7 @@
 //!   fn Mapper::new(file: &'a File) -> Self
 //!   fn Mapper::next(&mut self, range: ByteRange, found: &mut Vec<Extent>) -> io::Result<u64>
 //! space
+//!   const NEEDS_MARK: bool
 //!   const ALLOCATED_SOURCE: &str
 //!   fn allocated_bytes(file: &File) -> io::Result<u64>
 //!   fn free_bytes(file: &File) -> io::Result<u64>

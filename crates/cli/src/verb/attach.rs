@@ -10,6 +10,7 @@ use sparse_file::Access;
 use crate::context::Context;
 use crate::describe::{self, AttachedJson};
 use crate::failure::Failure;
+use crate::host::refused_on_model;
 use crate::plain::plain;
 
 /// Make an image a drive of this machine
@@ -34,6 +35,7 @@ pub(crate) struct Attach {
 
 impl Attach {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        context.refuse_model("attach").map_err(|error| error.at_path(self.image.display()))?;
         let access = if self.read_only { Access::ReadOnly } else { Access::ReadWrite };
         let image = Image::open(&self.image, access)?;
         describe::warn_if_open_elsewhere(&image.file);
@@ -47,7 +49,8 @@ impl Attach {
                 .map(|partition| KnownPartition { number: partition.number, range: partition.range })
                 .collect(),
         };
-        let attached = attach::attach(&self.image, image.file.as_file(), &options)?;
+        let Some(file) = image.file.as_file() else { return Err(refused_on_model("attach").into()) };
+        let attached = attach::attach(&self.image, file, &options)?;
         context.answer(&AttachedJson::from(&attached), |out| {
             if context.quiet() {
                 return writeln!(out, "{}", attached.device.display());

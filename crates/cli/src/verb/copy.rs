@@ -10,6 +10,7 @@ use sparse_file::{Access, CopyObserver, CopyOptions, SparseFile};
 use crate::context::Context;
 use crate::describe;
 use crate::failure::Failure;
+use crate::host::Host;
 use crate::interrupt;
 use crate::plain::plain;
 use crate::progress::Progress;
@@ -25,10 +26,10 @@ Examples:
   sparsedisk copy disk.img backup.img
   sparsedisk copy --detect-zeroes dense.img sparse.img    written zeroes become holes")]
 pub(crate) struct Copy {
-    /// The image, or any other file
+    /// The image, or any other file; with --model, host:FILE is a file of this machine
     #[arg(value_name = "SRC", value_hint = clap::ValueHint::FilePath)]
     source: PathBuf,
-    /// The new file
+    /// The new file; with --model, host:FILE is one of this machine
     #[arg(value_name = "DST", value_hint = clap::ValueHint::FilePath)]
     destination: PathBuf,
     /// Read all data, and leave holes where it is zero
@@ -77,7 +78,9 @@ impl Copy {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let Self { detect_zeroes, dense, verify, keep_times, .. } = *self;
         let options = CopyOptions { detect_zeroes, dense, verify, keep_times };
-        if self.destination.is_dir() {
+        let host = context.host()?;
+        let on_this_machine = matches!(host, Host::System);
+        if on_this_machine && self.destination.is_dir() {
             return Err(Error::new(ErrorKind::Refused, "write")
                 .at_path(self.destination.display())
                 .because("it is a directory")
@@ -85,11 +88,11 @@ impl Copy {
                 .into());
         }
         // Copied with our lock on it, which not everybody knows. A source that cannot be opened is told by the copy.
-        if let Ok(source) = SparseFile::open(&self.source, Access::Inspect) {
+        if let (true, Ok(source)) = (on_this_machine, SparseFile::open(&self.source, Access::Inspect)) {
             describe::warn_if_open_elsewhere(&source);
         }
         let mut observer = Observer { progress: Progress::new(context), source: &self.source };
-        let report = sparse_file::copy(&self.source, &self.destination, &options, &mut observer)?;
+        let report = host.copy(&self.source, &self.destination, &options, &mut observer)?;
         drop(observer);
         let document = Document {
             bytes_copied: report.bytes_copied,

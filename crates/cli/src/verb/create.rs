@@ -70,7 +70,7 @@ impl Create {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let allocation = if self.dense { Allocation::Dense } else { Allocation::Sparse };
         let (image, formatted) =
-            creation::create(&self.image, self.size.0, self.format.into(), allocation, &self.inside)?;
+            creation::create(context.host()?, &self.image, self.size.0, self.format.into(), allocation, &self.inside)?;
         let document = Document {
             path: self.image.display().to_string(),
             format: image.format.name(),

@@ -26,6 +26,7 @@ pub(crate) struct Detach {
 
 impl Detach {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        context.refuse_model("detach").map_err(|error| error.at_path(self.target.display()))?;
         self.warn_if_deleted();
         let detached = attach::detach(&self.target)?;
         context.report(&AttachedJson::from(&detached), |out| {

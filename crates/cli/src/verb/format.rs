@@ -55,7 +55,7 @@ struct Document {
 
 impl Format {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let image = Image::open(&self.image, Access::ReadWrite)?;
+        let image = context.host()?.open_image(&self.image, Access::ReadWrite)?;
         // Whoever has it open without our lock would go on using what is about to vanish.
         let _alone = describe::alone(&image.file, "format")?;
         if !self.force {

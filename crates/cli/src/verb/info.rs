@@ -6,13 +6,14 @@ use clap::Args;
 use disk_image::{Format, Image, foreign_format};
 use disk_types::{ErrorKind, MAX_OFFSET};
 use serde::Serialize;
-use sparse_file::{Ability, Access, Holder, Ledger, SparseFile, Support};
+use sparse_file::model::FileFigures;
+use sparse_file::{Ability, Access, Holder, Ledger, Support};
 use volume::Contents;
 
 use crate::context::Context;
 use crate::describe::{self, ContentsJson, HolderJson};
 use crate::failure::Failure;
-use crate::size::{Bytes, Exact, Many};
+use crate::size::{Bytes, Count, Exact, Many};
 use crate::table::Table;
 
 /// Show what an image holds and what it occupies
@@ -45,6 +46,7 @@ struct Document {
     file_system: FileSystem,
     locked: Option<HolderJson>,
     contents: Option<ContentsJson>,
+    model: Option<ModelJson>,
 }
 
 #[derive(Serialize)]
@@ -63,6 +65,31 @@ struct FileSystem {
     clone: Option<bool>,
     map: String,
     forbidding: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct ModelJson {
+    cluster_bytes: u64,
+    capacity_bytes: u64,
+    free_bytes: u64,
+    unit_bytes: u64,
+    runs: u64,
+    run_budget: Option<u64>,
+    valid_bytes: u64,
+}
+
+impl From<&FileFigures> for ModelJson {
+    fn from(figures: &FileFigures) -> Self {
+        Self {
+            cluster_bytes: figures.volume.cluster_bytes,
+            capacity_bytes: figures.volume.capacity_bytes,
+            free_bytes: figures.volume.free_bytes,
+            unit_bytes: figures.unit_bytes,
+            runs: figures.runs,
+            run_budget: figures.volume.extent_budget,
+            valid_bytes: figures.valid_bytes,
+        }
+    }
 }
 
 /// `None` where it could not be tried.
@@ -91,11 +118,12 @@ impl From<&Support> for FileSystem {
 
 impl Info {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let file = SparseFile::open(&self.image, Access::Inspect)?;
+        let file = context.host()?.open_file(&self.image, Access::Inspect)?;
         let ledger = file.ledger()?;
         let support = file.support()?;
         let marked = file.is_marked_sparse()?;
         let holder = file.holder();
+        let model = file.model_figures();
         let foreign = foreign_format(&file)?;
         let disk = match Image::over(file, Format::Raw) {
             Ok(image) => Some(image),
@@ -119,9 +147,14 @@ impl Info {
             file_system: (&support).into(),
             locked: holder.as_ref().map(Into::into),
             contents: contents.as_ref().map(Into::into),
+            model: model.as_ref().map(Into::into),
         };
         context.answer(&document, |out| {
-            self.table(&ledger, &support, marked, holder.as_ref(), format).print(out)?;
+            let mut table = self.table(&ledger, &support, marked, holder.as_ref(), format);
+            if let Some(model) = &model {
+                add_model(&mut table, model);
+            }
+            table.print(out)?;
             match &contents {
                 Some(contents) => {
                     writeln!(out)?;
@@ -169,6 +202,20 @@ impl Info {
         table.fact("in use", holder.map_or_else(|| "no".to_owned(), |holder| format!("by {holder}")));
         table
     }
+}
+
+/// What the file is made of on a simulated volume.
+fn add_model(table: &mut Table, figures: &FileFigures) {
+    let volume = &figures.volume;
+    let budget =
+        volume.extent_budget.map_or_else(|| "no budget".to_owned(), |runs| format!("a budget of {}", Count(runs)));
+    table.fact("runs", format!("{}; {budget}", Count(figures.runs)));
+    table.fact(
+        "compression unit",
+        format!("{}, clusters of {}", Bytes(figures.unit_bytes), Bytes(volume.cluster_bytes)),
+    );
+    table.fact("valid data", Exact(figures.valid_bytes));
+    table.fact("volume", format!("{} free of {}", Bytes(volume.free_bytes), Bytes(volume.capacity_bytes)));
 }
 
 /// What is inside, whatever state it is in: an inside that cannot be read is a warning, not a failure.

@@ -20,6 +20,7 @@ struct Document {
 
 impl List {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        context.refuse_model("list attached disks")?;
         let disks = attach::list()?;
         context.answer(&Document { disks: disks.iter().map(Into::into).collect() }, |out| {
             if disks.is_empty() {

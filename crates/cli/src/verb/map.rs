@@ -48,7 +48,7 @@ pub(crate) struct Map {
 
 impl Map {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let file = SparseFile::open(&self.image, Access::Inspect)?;
+        let file = context.host()?.open_file(&self.image, Access::Inspect)?;
         if let Some(picture) = &self.svg {
             check_replaceable(picture, &self.image)?;
         }

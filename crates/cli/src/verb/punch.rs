@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use disk_types::{ByteRange, Error, ErrorKind};
 use serde::Serialize;
-use sparse_file::{Access, SparseFile};
+use sparse_file::Access;
 
 use crate::context::Context;
 use crate::describe;
@@ -49,7 +49,7 @@ impl Punch {
         }
         let range = ByteRange::at(self.offset.0, self.length.0)
             .map_err(|_| wrong(ErrorKind::OutOfBounds, "--offset and --length lead beyond the largest file"))?;
-        let file = SparseFile::open(&self.image, Access::ReadWrite)?;
+        let file = context.host()?.open_file(&self.image, Access::ReadWrite)?;
         describe::warn_if_open_elsewhere(&file);
         let allocated_before_bytes = file.allocated_bytes()?;
         file.punch(range)?;

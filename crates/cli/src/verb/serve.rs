@@ -72,7 +72,7 @@ struct Document {
 impl Serve {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         let listen = self.listen()?;
-        let (image, created) = self.image()?;
+        let (image, created) = self.image(context)?;
         describe::warn_if_open_elsewhere(&image.file);
         let allocated_before_bytes = image.file.allocated_bytes()?;
         let (disk, counters) = self.layers(&image)?;
@@ -130,7 +130,8 @@ impl Serve {
     }
 
     /// Opens the image, or creates it where a size is given and nothing is there.
-    fn image(&self) -> Result<(Image, bool)> {
+    fn image(&self, context: &Context) -> Result<(Image, bool)> {
+        let host = context.host()?;
         let Some(Size(len_bytes)) = self.size else {
             if self.inside.file_system.is_some() || self.inside.partition.table().is_some() {
                 return Err(Error::new(ErrorKind::InvalidInput, "serve")
@@ -139,19 +140,21 @@ impl Serve {
                     .advise("give --size too, or format the image with `sparsedisk format`"));
             }
             let access = if self.read_only { Access::ReadOnly } else { Access::ReadWrite };
-            return Image::open(&self.image, access).map(|image| (image, false)).map_err(|error| match error.kind() {
-                ErrorKind::ReadOnly | ErrorKind::PermissionDenied if !self.read_only => {
-                    error.advise("--read-only serves it without writing; or give this user the right to write")
+            return host.open_image(&self.image, access).map(|image| (image, false)).map_err(|error| {
+                match error.kind() {
+                    ErrorKind::ReadOnly | ErrorKind::PermissionDenied if !self.read_only => {
+                        error.advise("--read-only serves it without writing; or give this user the right to write")
+                    }
+                    _ => error,
                 }
-                _ => error,
             });
         };
-        match creation::create(&self.image, len_bytes, Format::Raw, Allocation::Sparse, &self.inside) {
+        match creation::create(host, &self.image, len_bytes, Format::Raw, Allocation::Sparse, &self.inside) {
             Ok((image, _)) => return Ok((image, true)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        let image = Image::open(&self.image, Access::ReadWrite)?;
+        let image = host.open_image(&self.image, Access::ReadWrite)?;
         if image.disk.len_bytes() == len_bytes {
             self.check_inside(&image)?;
             return Ok((image, false));

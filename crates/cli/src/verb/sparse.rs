@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use disk_types::{ByteRange, Error, ErrorKind, ExtentKind};
 use serde::Serialize;
-use sparse_file::{Access, SparseFile};
+use sparse_file::{Ability, Access, SparseFile};
 
 use super::info::known;
 use crate::context::Context;
@@ -74,7 +74,7 @@ impl Sparse {
 }
 
 fn query(target: &Target, context: &Context) -> Result<(), Failure> {
-    let file = SparseFile::open(&target.image, Access::Inspect)?;
+    let file = context.host()?.open_file(&target.image, Access::Inspect)?;
     let punch = file.support()?.punch;
     let answer = Answer { supported: known(punch), marked: file.is_marked_sparse()? };
     context.answer(&answer, |out| {
@@ -84,12 +84,15 @@ fn query(target: &Target, context: &Context) -> Result<(), Failure> {
 }
 
 fn change(target: &Target, sparse: bool, context: &Context) -> Result<(), Failure> {
-    let file = SparseFile::open(&target.image, Access::ReadWrite)?;
+    let file = context.host()?.open_file(&target.image, Access::ReadWrite)?;
     describe::warn_if_open_elsewhere(&file);
     let allocated_before_bytes = file.allocated_bytes()?;
     if !sparse {
         check_space(&file)?;
-        fill_holes(&file, context)?;
+        // Where nothing allocates a part of a file, all of it is allocated at once.
+        if file.support()?.allocate != Ability::No {
+            fill_holes(&file, context)?;
+        }
     }
     file.set_sparse(sparse)?;
     file.sync()?;

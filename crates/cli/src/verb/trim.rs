@@ -14,6 +14,7 @@ use sparse_file::{Access, SoleOpener, SparseFile};
 use crate::context::Context;
 use crate::describe;
 use crate::failure::Failure;
+use crate::host::Host;
 use crate::interrupt;
 use crate::plain::plain;
 use crate::progress::Progress;
@@ -122,11 +123,12 @@ impl reclaim::Observer for Observer<'_> {
 impl Trim {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         // Where attaching does not exist nothing is attached; whoever else has the image is found when it is opened.
-        if let Ok(Some(attached)) = attach::find(&self.image) {
+        let host = context.host()?;
+        if let (Host::System, Ok(Some(attached))) = (host, attach::find(&self.image)) {
             return self.trim_attached(&attached, context);
         }
         let access = if self.dry_run { Access::ReadOnly } else { Access::ReadWrite };
-        let image = Image::open(&self.image, access)?;
+        let image = host.open_image(&self.image, access)?;
         let document = self.trim(&image, context).map_err(|error| error.at_path(self.image.display()))?;
         self.tell(document, context)
     }

@@ -8,12 +8,14 @@
 //! | `output` | colours, broken pipes, pictures, completions, manual pages |
 //! | `processes` | two programs on one image, signals, kill -9 |
 //! | `figures` | the "must show", in sizes that a test can have |
+//! | `model` | the verbs on a simulated NTFS volume, and what an image would cost there |
 //! | `host` | what needs root: a full host, loop devices |
 
 mod bad_input;
 mod client;
 mod figures;
 mod host;
+mod model;
 mod output;
 mod processes;
 mod room;

@@ -69,6 +69,9 @@ fn every_object_has_exactly_the_documented_keys() {
     check("copy", room.json(&["copy", "b.img", "c.img"]));
     check("sparse set", room.json(&["sparse", "clear", "c.img"]));
     check("format", room.json(&["format", "--fs", "fat32", "--force", "b.img"]));
+    check("advise", room.json(&["advise", "b.img"]));
+    check("create", room.json(&["--model", "ntfs", "create", "m.img", "--size", "1MiB"]));
+    check("info", room.json(&["--model", "ntfs", "info", "m.img"]));
     check("list", room.json(&["list"]));
     check("completions", room.json(&["completions", "bash"]));
     check("man", room.json(&["man", "."]));

@@ -29,7 +29,7 @@ impl Partial {
         let partial = Self { file, path };
         match sys::lock(&partial.file, true) {
             // From the start, so that nobody reads here who may not read the source.
-            Ok(true) => match sys::copy_mode(source.as_file(), &partial.file) {
+            Ok(true) => match source.as_file().map_or(Ok(()), |source| sys::copy_mode(source, &partial.file)) {
                 Ok(()) => Ok(partial),
                 Err(error) => {
                     let error = partial.failed("set the permissions of", error);

@@ -76,11 +76,12 @@ pub(super) struct Walk<'a> {
     observer: &'a mut dyn CopyObserver,
     done_bytes: u64,
     total_bytes: u64,
+    workers: usize,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(source: &'a SparseFile, observer: &'a mut dyn CopyObserver, passes: u64) -> Self {
-        Self { source, observer, done_bytes: 0, total_bytes: source.len_bytes().saturating_mul(passes) }
+    pub(super) fn new(source: &'a SparseFile, observer: &'a mut dyn CopyObserver, passes: u64, workers: usize) -> Self {
+        Self { source, observer, done_bytes: 0, total_bytes: source.len_bytes().saturating_mul(passes), workers }
     }
 
     /// Does `work` for every extent of the source, in batches, in any order, and adds up what became of them.
@@ -88,12 +89,12 @@ impl<'a> Walk<'a> {
     /// Ends early with the first error, of a worker, the map or the observer; what was begun is finished first.
     pub(super) fn run(&mut self, work: &Work<'_>) -> Result<Tally> {
         let stop = AtomicBool::new(false);
-        let (batches_in, batches) = sync_channel(workers());
+        let (batches_in, batches) = sync_channel(self.workers);
         // The workers alone hold it: should all of them panic, sending fails instead of waiting for ever.
         let batches = Arc::new(Mutex::new(batches));
         let (results_in, results) = channel();
         thread::scope(|scope| {
-            for _ in 0..workers() {
+            for _ in 0..self.workers {
                 let (results_in, batches, stop) = (results_in.clone(), Arc::clone(&batches), &stop);
                 scope.spawn(move || serve(&batches, &results_in, stop, work));
             }
@@ -133,7 +134,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Enough to keep a device's queue busy and to read while another writes; more would wait for the file's own lock.
-fn workers() -> usize {
+pub(super) fn workers() -> usize {
     thread::available_parallelism().map_or(2, usize::from).clamp(2, 4)
 }
 

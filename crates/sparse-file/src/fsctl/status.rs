@@ -61,6 +61,12 @@ impl Status {
         }
     }
 
+    /// The status inside an error of the standard library that was made of one.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref::<Self>().copied()
+    }
+
     /// The kind of error it is (law 8).
     #[must_use]
     pub const fn kind(self) -> ErrorKind {

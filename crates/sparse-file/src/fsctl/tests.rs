@@ -201,7 +201,7 @@ fn sent_by_a_punch(hole: ByteRange, allocated: &[ByteRange]) -> Vec<ByteRange> {
             if code == SET_ZERO_DATA { Ok(Answer::complete(0)) } else { runs(code, input, output) }
         },
     );
-    punch(&file, hole, (1 << 20) + 100).unwrap();
+    punch(&file, hole, (1 << 20) + 100, SPARSE_UNIT_BYTES).unwrap();
     let sent = file.asked.into_inner().into_iter().filter(|(code, _)| *code == SET_ZERO_DATA);
     sent.map(|(_, input)| range(get_u64(&input, 0).unwrap(), get_u64(&input, 8).unwrap())).collect()
 }

@@ -74,6 +74,9 @@ pub(crate) fn sync(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
+/// Any file gives space back, marked or not.
+pub(crate) const NEEDS_MARK: bool = false;
+
 /// Which figure of the system [`allocated_bytes`] is.
 pub(crate) const ALLOCATED_SOURCE: &str = "st_blocks";
 

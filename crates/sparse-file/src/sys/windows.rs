@@ -7,7 +7,7 @@
 //! - The share mode is the lock, and the system enforces it: a file open for writing lets others read only, one open for
 //!   reading lets nobody write. So [`lock`] has nothing to do, and [`lease`] is what the open handle holds anyway.
 //! - NTFS keeps a file marked sparse or not; [`create`] marks it where the volume can.
-//! - Nothing allocates a part of a sparse file but writing.
+//! - What NTFS wants of whoever punches, maps and extends is in [`crate::ntfs`], which the model uses too.
 
 mod control;
 mod copying;
@@ -24,16 +24,14 @@ use windows_sys::Win32::System::SystemServices::{FILE_SUPPORTS_BLOCK_REFCOUNTING
 
 use crate::fsctl::{self, Status};
 use crate::holder::Holder;
-use crate::{Ability, Access, ByteRange, ErrorKind, Extent, ExtentKind, MAX_OFFSET, MapKind, Support};
+use crate::ntfs::{self, NtfsFile, VolumeFacts, forbidding};
+use crate::{Access, ByteRange, Extent, MAX_OFFSET, Support};
 
 use control::{Device, information};
 use volume::{Volume, allocation_units};
 
 pub(crate) use copying::{Stamp, clone_file, copy_mode, copy_range, rename_new, stamp};
 pub(crate) use locate::{create, open, remove_created};
-
-/// Allocated ranges in one batch of the map: one page of the answer.
-const BATCH_RANGES: usize = 4096;
 
 /// The share mode has locked it already.
 pub(crate) fn lock(_file: &File, _exclusive: bool) -> io::Result<bool> {
@@ -62,17 +60,7 @@ pub(crate) fn len_bytes(file: &File) -> io::Result<u64> {
 
 /// Sets the length of a new file. It occupies nothing afterwards if it is marked sparse.
 pub(crate) fn set_len(file: &File, len_bytes: u64) -> io::Result<()> {
-    file.set_len(len_bytes)?;
-    let Some(last) = len_bytes.checked_sub(1).filter(|_| is_marked_sparse(file, len_bytes).unwrap_or(false)) else {
-        return Ok(());
-    };
-    // The valid data length is still 0, and NTFS would allocate gaps of up to 128 KiB before every later write. One
-    // byte at the end moves it there for good, and its unit is given back.
-    file.seek_write(&[0], last)?;
-    match ByteRange::new(last - last % fsctl::SPARSE_UNIT_BYTES, len_bytes) {
-        Ok(unit) => Ok(fsctl::set_zero_data(&Device(file), unit)?),
-        Err(_) => Ok(()),
-    }
+    ntfs::set_len(&Device(file), len_bytes)
 }
 
 /// Reads up to a whole buffer; 0 at the end of the file.
@@ -82,7 +70,11 @@ pub(crate) fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result
 
 /// Writes what the system takes at once.
 pub(crate) fn write_at(file: &File, offset: u64, data: &[u8]) -> io::Result<usize> {
-    file.seek_write(data, offset)
+    file.seek_write(data, offset).map_err(|error| match status_of(&error) {
+        // The standard library has no word for it.
+        Some(Status::FILE_SYSTEM_LIMITATION) => Status::FILE_SYSTEM_LIMITATION.into(),
+        _ => error,
+    })
 }
 
 /// Windows writes through by handle, not by write.
@@ -107,35 +99,14 @@ impl<'a> Mapper<'a> {
         Self { file }
     }
 
-    /// Appends to `found` extents that cover `range` from its start up to the offset it returns, without gaps.
-    ///
-    /// A file system that cannot tell has data everywhere.
+    /// As [`ntfs::next_extents`].
     pub(crate) fn next(&mut self, range: ByteRange, found: &mut Vec<Extent>) -> io::Result<u64> {
-        let mut at = range.start();
-        let mut push = |start, end, kind| {
-            if let Ok(range) = ByteRange::new(start, end) {
-                found.push(Extent { range, kind });
-            }
-        };
-        let mut listed = 0;
-        for data in fsctl::allocated_ranges(Device(self.file), range).take(BATCH_RANGES) {
-            let data = match data {
-                Ok(data) => data,
-                Err(status) if listed == 0 && status.kind() == ErrorKind::Unsupported => range,
-                Err(status) => return Err(status.into()),
-            };
-            push(at, data.start(), ExtentKind::Hole);
-            push(data.start(), data.end(), ExtentKind::Data);
-            at = data.end();
-            listed += 1;
-        }
-        if listed < BATCH_RANGES {
-            push(at, range.end(), ExtentKind::Hole);
-            at = range.end();
-        }
-        Ok(at)
+        ntfs::next_extents(&Device(self.file), range, found)
     }
 }
+
+/// Only a file that carries the mark gives space back.
+pub(crate) const NEEDS_MARK: bool = true;
 
 /// Which figure of the system [`allocated_bytes`] is.
 pub(crate) const ALLOCATED_SOURCE: &str = "FileCompressionInfo (GetCompressedFileSize)";
@@ -159,11 +130,7 @@ pub(crate) fn free_bytes(file: &File) -> io::Result<u64> {
 
 /// Frees the whole units in `range`, and zeroes the rest of it. Only a file marked sparse gives anything back.
 pub(crate) fn punch(file: &File, range: ByteRange) -> io::Result<()> {
-    let len_bytes = len_bytes(file)?;
-    if !is_marked_sparse(file, len_bytes)? {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "the file is not marked sparse"));
-    }
-    Ok(fsctl::punch(&Device(file), range, len_bytes)?)
+    ntfs::punch(&Device(file), range)
 }
 
 /// NTFS has no zeroes that are allocated and not written in a sparse file.
@@ -171,17 +138,9 @@ pub(crate) fn zero_range(_file: &File, _range: ByteRange) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Allocates the holes of a whole file, by taking its mark and giving it back. A part can only be written.
+/// Allocates the holes of a whole file. A part can only be written.
 pub(crate) fn allocate(file: &File, range: ByteRange) -> io::Result<()> {
-    let len_bytes = len_bytes(file)?;
-    if range.start() > 0 || range.end() < len_bytes {
-        return Err(io::ErrorKind::Unsupported.into());
-    }
-    if is_marked_sparse(file, len_bytes)? {
-        set_sparse(file, false, len_bytes)?;
-        set_sparse(file, true, len_bytes)?;
-    }
-    Ok(())
+    ntfs::allocate(&Device(file), range)
 }
 
 /// Marks the file sparse, or allocates every hole and takes the mark.
@@ -196,47 +155,56 @@ pub(crate) fn is_marked_sparse(file: &File, _len_bytes: u64) -> io::Result<bool>
 
 /// A hint to the storage beneath. It frees nothing.
 pub(crate) fn device_trim(file: &File, range: ByteRange) -> io::Result<()> {
-    match fsctl::file_level_trim(&Device(file), &[range]) {
-        // Smaller than a memory page: nothing was left to pass on, and nothing is wrong.
-        Ok(_) => Ok(()),
-        Err(status) => Err(status.into()),
-    }
+    ntfs::device_trim(&Device(file), range)
 }
 
 /// The unit in which space is given back: 64 KiB, or a cluster where that is larger.
 pub(crate) fn granularity_bytes(file: &File) -> u64 {
-    let cluster = allocation_units(file).map_or(0, |units| units.unit_bytes);
-    fsctl::SPARSE_UNIT_BYTES.max(cluster)
+    ntfs::unit_bytes(Device(file).cluster_bytes())
 }
 
-/// The largest length of a file here, by the file system's published limit: Windows offers no way to try.
+/// The largest length of a file here.
 pub(crate) fn max_file_bytes(file: &File) -> u64 {
-    const FAT32: u64 = u32::MAX as u64;
-    let cluster = allocation_units(file).map_or(4096, |units| units.unit_bytes);
-    match Volume::of(file).map(|volume| volume.name).as_deref() {
-        // [MS-FSA] note 181, from Windows 8.1 on.
-        Ok("NTFS") => cluster.saturating_mul(1 << 32).saturating_sub(64 << 10).min(MAX_OFFSET),
-        Ok("FAT" | "FAT32") => FAT32,
-        _ => MAX_OFFSET,
+    Volume::of(file).map_or(MAX_OFFSET, |volume| ntfs::max_file_bytes(&volume.into(), Device(file).cluster_bytes()))
+}
+
+/// What the volume declares.
+pub(crate) fn support(file: &File, _access: Access) -> io::Result<Support> {
+    Ok(ntfs::support(Volume::of(file)?.into(), Device(file).cluster_bytes(), attributes(file)?))
+}
+
+impl From<Volume> for VolumeFacts {
+    fn from(volume: Volume) -> Self {
+        let has = |flag| volume.flags & flag != 0;
+        Self {
+            sparse: has(FILE_SUPPORTS_SPARSE_FILES),
+            clone: has(FILE_SUPPORTS_BLOCK_REFCOUNTING),
+            max_file_bytes: None,
+            name: volume.name,
+        }
     }
 }
 
-/// What the volume declares. Unlike on Linux nothing is tried: there are no unnamed files to try it on.
-pub(crate) fn support(file: &File, _access: Access) -> io::Result<Support> {
-    let volume = Volume::of(file)?;
-    let has = |flag| if volume.flags & flag != 0 { Ability::Yes } else { Ability::No };
-    let sparse = has(FILE_SUPPORTS_SPARSE_FILES);
-    Ok(Support {
-        punch: sparse,
-        zero_range: Ability::No,
-        allocate: Ability::No,
-        clone: has(FILE_SUPPORTS_BLOCK_REFCOUNTING),
-        map: if sparse == Ability::Yes { MapKind::AllocatedRanges } else { MapKind::None },
-        granularity_bytes: granularity_bytes(file),
-        max_file_bytes: max_file_bytes(file),
-        forbidding: forbidding(attributes(file)?),
-        file_system: volume.name,
-    })
+impl NtfsFile for Device<'_> {
+    fn size_bytes(&self) -> io::Result<u64> {
+        len_bytes(self.0)
+    }
+
+    fn set_size_bytes(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<usize> {
+        write_at(self.0, offset, data)
+    }
+
+    fn is_sparse(&self) -> io::Result<bool> {
+        is_marked_sparse(self.0, 0)
+    }
+
+    fn cluster_bytes(&self) -> u64 {
+        allocation_units(self.0).map_or(0, |units| units.unit_bytes)
+    }
 }
 
 /// What the share mode of a file open for writing promises: nobody else opens it for writing, whether they know of us
@@ -261,18 +229,6 @@ impl Lease<'_> {
 /// The attributes of an open file.
 fn attributes(file: &File) -> io::Result<u32> {
     Ok(information::<fs::FILE_BASIC_INFO>(file, fs::FileBasicInfo)?.FileAttributes)
-}
-
-/// The attributes that forbid writing, or holes, in words (law 10).
-fn forbidding(attributes: u32) -> Vec<&'static str> {
-    [
-        (fs::FILE_ATTRIBUTE_READONLY, "read-only"),
-        (fs::FILE_ATTRIBUTE_ENCRYPTED, "encrypted"),
-        (fs::FILE_ATTRIBUTE_COMPRESSED, "compressed"),
-    ]
-    .into_iter()
-    .filter_map(|(attribute, name)| (attributes & attribute != 0).then_some(name))
-    .collect()
 }
 
 /// The Windows error in an [`io::Error`] of the system.

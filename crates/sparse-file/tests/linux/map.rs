@@ -12,7 +12,7 @@ use test_places::{KIB, MIB, skipped};
 
 /// Data and holes, as `lseek(2)` tells them.
 fn by_seek(file: &SparseFile) -> Vec<(bool, ByteRange)> {
-    let (file, len) = (file.as_file(), file.len_bytes());
+    let (file, len) = (file.as_file().unwrap(), file.len_bytes());
     let seek = |to| match rustix::fs::seek(file, to) {
         Err(Errno::NXIO) => len,
         offset => offset.unwrap().min(len),
@@ -119,7 +119,7 @@ fn law1_a_write_into_a_hole_of_a_cloned_file_is_data_before_it_is_flushed() {
         }
         source.sync().unwrap();
         let clone = place.hole("clone", 4 * MIB);
-        rustix::fs::ioctl_ficlone(clone.as_file(), source.as_file()).unwrap();
+        rustix::fs::ioctl_ficlone(clone.as_file().unwrap(), source.as_file().unwrap()).unwrap();
         // The first write of each pair makes xfs reserve a run in its copy-on-write fork that covers the hole beside it.
         for at in (0..4 * MIB).step_by(128 << 10) {
             clone.write_at(at, &[2; 4096]).unwrap();
@@ -198,7 +198,7 @@ fn many_extents_agree_with_seek_data() {
         let file = place.hole("image", extents * step);
         for at in 0..extents {
             // Directly, because this is not what is tested.
-            file.as_file().write_all_at(&[0xA5; 4096][..block], at * step).unwrap();
+            file.as_file().unwrap().write_all_at(&[0xA5; 4096][..block], at * step).unwrap();
         }
         let expected = by_seek(&file);
         assert_eq!(expected.len() as u64, 2 * extents, "{name}");
