@@ -272,6 +272,11 @@ fn fsa_1_6_lock_rules() {
     w.close(b).unwrap();
     assert_eq!(w.lock(a, 20, 10, 0, true), Ok(()), "closing ends them");
     assert_eq!(w.lock(a, 0, 0, 0, true), Ok(()), "{{0, 0}} overlaps nothing");
+    assert_eq!((w.lock(a, 100, 9, 0, true), w.lock(a, 100, 9, 0, false)), (Ok(()), Ok(())));
+    w.unlock(a, 100, 9, 0).unwrap();
+    let c = w.file("\\f");
+    assert_eq!(w.lock(c, 100, 9, 0, false), Ok(()), "of two alike, the exclusive one is unlocked first");
+    assert_eq!(w.lock(c, 100, 9, 0, true), Err(Status::LOCK_NOT_GRANTED));
     let directory = w.directory("\\d");
     assert_eq!(w.lock(directory, 0, 1, 0, true), Err(Status::INVALID_PARAMETER));
     assert_eq!(w.unlock(directory, 0, 1, 0), Err(Status::INVALID_PARAMETER));
@@ -342,6 +347,11 @@ fn fsa_1_6_deleting_the_last_sparse_stream_clears_the_attribute() {
     w.close(second).unwrap();
     assert_eq!(w.reasons(), [usn_reason::STREAM_CHANGE | usn_reason::BASIC_INFO_CHANGE, usn_reason::CLOSE]);
     assert!(!w.is_marked(id));
+    let plain = w.file("\\f:c");
+    w.take_usn_records();
+    w.set_disposition(plain, true).unwrap();
+    w.close(plain).unwrap();
+    assert_eq!(w.reasons(), [usn_reason::STREAM_CHANGE, usn_reason::CLOSE], "it was not sparse");
 }
 
 #[test]
