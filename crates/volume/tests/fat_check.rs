@@ -129,6 +129,53 @@ fn fats_that_disagree_are_refused() {
 }
 
 #[test]
+fn an_entry_in_one_fat_where_the_other_is_a_hole_of_the_image_is_refused() {
+    // Far behind the first mebibyte of the FAT, which is read whole.
+    const CLUSTER: u32 = 1_000_000;
+    for fat in [0, 1] {
+        let made = HandMade::new(FatType::Fat32, CLUSTER + 100);
+        check(&made).unwrap();
+        made.set_entry_of(fat, CLUSTER, made.end_mark());
+        refused(&made, ErrorKind::Corrupt, "FATs disagree");
+        assert!(Fat::open(&made.disk).unwrap().free_runs().any(|run| run.is_err()));
+    }
+}
+
+#[test]
+fn the_top_four_bits_of_an_entry_of_fat32_say_nothing() {
+    let made = HandMade::new(FatType::Fat32, 65600).with_tree();
+    made.set_entry(3, 0xF000_0004);
+    made.set_entry(60, 0x9000_0000);
+    let checked = check(&made).unwrap();
+    assert_eq!((checked.used_clusters, checked.lost_clusters), (10, 0));
+    let free = free_clusters(&made);
+    assert!(!free.contains(&3) && free.contains(&60));
+}
+
+#[test]
+fn a_fat_that_begins_with_another_media_byte_is_refused() {
+    each(|made| {
+        made.set_entry(0, made.end_mark() & !0xFF | 0xF0);
+        refused(&made, ErrorKind::Corrupt, "media byte");
+    });
+}
+
+#[test]
+fn an_active_fat_that_is_not_there_and_too_many_clusters_are_no_volume() {
+    let made = HandMade::new(FatType::Fat32, 65600);
+    let mut boot = made.boot.clone();
+    boot.fat32.as_mut().unwrap().ext_flags = 0x82;
+    assert!(boot.layout().unwrap_err().to_string().contains("active FAT"));
+    // One cluster more than there are numbers below the mark of a bad one.
+    let mut boot = made.boot;
+    boot.sectors_per_fat = 0x0FFF_FFF7_u32.div_ceil(128);
+    boot.total_sectors = 32 + 2 * boot.sectors_per_fat + 0x0FFF_FFF5;
+    boot.layout().unwrap();
+    boot.total_sectors += 1;
+    assert!(boot.layout().unwrap_err().to_string().contains("can number"));
+}
+
+#[test]
 fn with_mirroring_off_only_the_active_fat_counts() {
     let made =
         HandMade::with(FatType::Fat32, 65600, 1, |boot| boot.fat32.as_mut().unwrap().ext_flags = 0x81).with_tree();

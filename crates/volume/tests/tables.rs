@@ -370,7 +370,7 @@ fn gpt(disk: &Disk, count: usize, entries_at: u64, first_usable: u64) {
         header[..8].copy_from_slice(b"EFI PART");
         (header[10], header[12], header[84]) = (1, 92, 128);
         for (place, value) in
-            [(24, at), (32, alternate), (40, first_usable), (48, last - entry_blocks - 1), (72, entries_at)]
+            [(24, at), (32, alternate), (40, first_usable), (48, last - entry_blocks - 9), (72, entries_at)]
         {
             header[place..place + 8].copy_from_slice(&value.to_le_bytes());
         }
@@ -390,6 +390,9 @@ fn law4_no_partition_may_lie_on_the_entries_of_the_gpt_wherever_they_are() {
     assert_eq!(inspect(&disk).unwrap().table.unwrap().partitions.len(), 2);
     gpt(&disk, 2, 105, 100);
     corrupt(&disk, "partition 2 lies where the table itself is kept");
+    // In blocks that the table keeps for itself, though nothing is in them: the last partition ends one too late.
+    gpt(&disk, 1000, 2, disk.len_bytes() / BLOCK - 259 - 4000 + 1);
+    corrupt(&disk, "partition 1000 lies where the table itself is kept");
 }
 
 #[test]
@@ -399,6 +402,18 @@ fn thousands_of_gpt_partitions_are_an_error_soon() {
     assert_eq!(inspect(&disk).unwrap().table.unwrap().partitions.len(), 1024);
     gpt(&disk, 1028, 2, 2048);
     corrupt(&disk, "more than 1024");
+}
+
+#[test]
+fn law4_bitlocker_to_go_is_not_the_fat32_that_it_shows_to_old_systems() {
+    let made = HandMade::with(volume::fat::FatType::Fat32, 65600, 1, |boot| boot.oem_name = *b"MSWIN4.1");
+    assert_eq!(inspect(&made.disk).unwrap().volumes[0].file_system, FileSystem::Fat32);
+    // 4967d63b-2e29-4ad8-8399-f6a339e3d001
+    let guid = [0x3B, 0xD6, 0x67, 0x49, 0x29, 0x2E, 0xD8, 0x4A, 0x83, 0x99, 0xF6, 0xA3, 0x39, 0xE3, 0xD0, 0x01];
+    made.put(424, &guid);
+    let found = inspect(&made.disk).unwrap();
+    assert_eq!(found.volumes[0].file_system, FileSystem::BitLocker);
+    assert_eq!(volume::free_space(&made.disk, &found.volumes[0]).unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
 #[test]

@@ -122,6 +122,18 @@ fn a_partition_inside_another_and_the_table_itself_are_protected() {
 }
 
 #[test]
+fn both_copies_of_a_gpt_are_protected() {
+    let mut contents = contents(&[fat(0, 16 * MIB)]);
+    contents.table.as_mut().unwrap().kind = TableKind::Gpt;
+    let open = |volume: &Volume| -> Result<Runs<'static>> { Ok(Box::new(std::iter::once(Ok(volume.range)))) };
+    let plan = plan(&contents, &open);
+    // 34 blocks at the start, 33 at the end.
+    let kept = range(34 * 512, 16 * MIB - 33 * 512);
+    assert!(plan.may_change().iter().all(|free| kept.contains(*free)), "{:?}", plan.may_change());
+    assert_eq!(plan.refused.len(), 2);
+}
+
+#[test]
 fn shared_ranges_are_found_where_three_lie_on_each_other() {
     let name = |start, end| (range(start, end), format!("{start}"));
     let claims = [name(0, 100), name(20, 30), name(25, 40), name(90, 120), name(95, 97), name(130, 140)];
