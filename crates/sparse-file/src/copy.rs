@@ -245,6 +245,8 @@ fn fill(
         (false, false) => CopyMethod::Extents,
         (false, true) => CopyMethod::Scan,
     };
+    // Reading changes the time of the last access: it is taken first.
+    let times = if options.keep_times { times_of(source)? } else { None };
     // On a simulated volume the copy lies as one that was written from front to back, every time.
     let workers = if target.as_file().is_some() { walk::workers() } else { 1 };
     let mut walk = Walk::new(source, observer, if options.verify { 2 } else { 1 }, workers);
@@ -253,8 +255,9 @@ fn fill(
         CopyMethod::Extents => transfer::by_extents(source, target, &mut walk)?,
         CopyMethod::Scan => transfer::by_scan(source, target, &mut walk)?,
     };
-    if options.keep_times {
-        keep_times(source, target)?;
+    // Every write changes the times of the copy: they come last.
+    if let (Some(times), Some(target_file)) = (times, target.as_file()) {
+        target_file.set_times(times).map_err(|error| target.failed("change", error))?;
     }
     target.sync()?;
     if options.verify {
@@ -290,10 +293,10 @@ fn clone(source: &SparseFile, partial: &Partial, options: &CopyOptions) -> Resul
     }
 }
 
-/// Gives the copy the times of the source. Every write changes them, so they come last.
-fn keep_times(source: &SparseFile, target: &SparseFile) -> Result<()> {
-    let (Some(from), Some(to)) = (source.as_file(), target.as_file()) else { return Ok(()) };
-    let metadata = from.metadata().map_err(|error| source.failed(COPY, error))?;
+/// When the file was last read and written, where it has such times.
+fn times_of(source: &SparseFile) -> Result<Option<FileTimes>> {
+    let Some(file) = source.as_file() else { return Ok(None) };
+    let metadata = file.metadata().map_err(|error| source.failed(COPY, error))?;
     let mut times = FileTimes::new();
     if let Ok(accessed) = metadata.accessed() {
         times = times.set_accessed(accessed);
@@ -301,7 +304,7 @@ fn keep_times(source: &SparseFile, target: &SparseFile) -> Result<()> {
     if let Ok(modified) = metadata.modified() {
         times = times.set_modified(modified);
     }
-    to.set_times(times).map_err(|error| target.failed("change", error))
+    Ok(Some(times))
 }
 
 fn refuse_existing(source: &SparseFile, destination: &Path) -> Result<()> {

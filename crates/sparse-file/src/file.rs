@@ -76,7 +76,7 @@ impl SparseFile {
     /// encrypted or compressed.
     pub fn create(path: &Path, len_bytes: u64, allocation: Allocation) -> Result<Self> {
         check_length_of_new(path, len_bytes)?;
-        let file = sys::create(path)?;
+        let file = sys::create(path, false)?;
         let made = Self::assemble(file, path, Access::ReadWrite, len_bytes);
         let prepared = made
             .prepare(allocation)

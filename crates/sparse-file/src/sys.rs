@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! opening and locking
-//!   fn create(path: &Path) -> Result<File>
+//!   fn create(path: &Path, private: bool) -> Result<File>
 //!   fn open(path: &Path, access: Access) -> Result<File>
 //!   fn lock(file: &File, exclusive: bool) -> io::Result<bool>
 //!   fn holder(file: &File) -> Option<Holder>

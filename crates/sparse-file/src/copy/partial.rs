@@ -22,13 +22,15 @@ impl Partial {
         let mut path = OsString::from(destination);
         path.push(".partial");
         let path = PathBuf::from(path);
-        let file = sys::create(&path).map_err(|error| match error.kind() {
+        // Until it has the permissions of the source nobody else may open it: who may not read the one could read the
+        // other.
+        let private = source.as_file().is_some();
+        let file = sys::create(&path, private).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => left_by_another(&path, destination),
             _ => error,
         })?;
         let partial = Self { file, path };
         match sys::lock(&partial.file, true) {
-            // From the start, so that nobody reads here who may not read the source.
             Ok(true) => match source.as_file().map_or(Ok(()), |source| sys::copy_mode(source, &partial.file)) {
                 Ok(()) => Ok(partial),
                 Err(error) => {
@@ -73,10 +75,11 @@ impl Partial {
     /// Whether lengthening a file leaves a hole, found by doing so. The file is empty again afterwards.
     fn leaves_holes(&self) -> io::Result<bool> {
         let empty = sys::allocated_bytes(&self.file)?;
-        sys::set_len(&self.file, PROBE_BYTES)?;
+        let probe_bytes = PROBE_BYTES.min(sys::max_file_bytes(&self.file));
+        sys::set_len(&self.file, probe_bytes)?;
         let lengthened = sys::allocated_bytes(&self.file)?;
         sys::set_len(&self.file, 0)?;
-        Ok(lengthened.saturating_sub(empty) < PROBE_BYTES / 2)
+        Ok(lengthened.saturating_sub(empty) < probe_bytes / 2)
     }
 
     /// The file, as everybody in this crate uses files.

@@ -192,13 +192,15 @@ fn permissions_are_kept_and_times_if_asked() {
     use std::time::{Duration, SystemTime};
     let desk = Desk::with(&[Part::Data(4096)]);
     let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-    File::options().write(true).open(&desk.source).unwrap().set_modified(old).unwrap();
+    let times = fs::FileTimes::new().set_modified(old).set_accessed(old);
+    File::options().write(true).open(&desk.source).unwrap().set_times(times).unwrap();
     let mut permissions = fs::metadata(&desk.source).unwrap().permissions();
     permissions.set_readonly(true);
     fs::set_permissions(&desk.source, permissions.clone()).unwrap();
     desk.copy(CopyOptions { keep_times: true, ..CopyOptions::default() }).unwrap();
     let copied = fs::metadata(&desk.destination).unwrap();
     assert_eq!((copied.permissions(), copied.modified().unwrap()), (permissions, old));
+    assert_eq!(copied.accessed().unwrap(), old, "reading the source for the copy is no access to keep");
 }
 
 #[test]

@@ -16,9 +16,10 @@ use crate::holder::in_use;
 
 const CREATE: &str = "create";
 
-/// Makes a file that was not there, open for reading and writing.
-pub(crate) fn create(path: &Path) -> Result<File> {
-    let made = OpenOptions::new().read(true).write(true).create_new(true).open(path);
+/// Makes a file that was not there, open for reading and writing. If `private`, by nobody but this user.
+pub(crate) fn create(path: &Path, private: bool) -> Result<File> {
+    let mode = if private { 0o600 } else { 0o666 };
+    let made = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path);
     let file = made.map_err(|error| explain_create(path, error))?;
     let inherited = attributes(&file).map(|found| forbidding(&found)).unwrap_or_default();
     if inherited.is_empty() {

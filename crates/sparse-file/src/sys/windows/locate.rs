@@ -23,7 +23,7 @@ const SHARE_READING: u32 = fs::FILE_SHARE_READ;
 const SHARE_ALL: u32 = fs::FILE_SHARE_READ | fs::FILE_SHARE_WRITE | fs::FILE_SHARE_DELETE;
 
 /// Makes a file that was not there, open for reading, writing, renaming and removing; marked sparse if its volume can.
-pub(crate) fn create(path: &Path) -> Result<File> {
+pub(crate) fn create(path: &Path, _private: bool) -> Result<File> {
     let made = OpenOptions::new()
         .read(true)
         .write(true)
