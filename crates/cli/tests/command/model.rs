@@ -136,16 +136,16 @@ fn more_runs_than_the_budget_are_error_665() {
     for island in 0..4 {
         file.write_all_at(&[1; 4096], island * 128 * KIB).unwrap();
     }
-    let error = room.json_error(2, &["--model", "ntfs,budget=3", "copy", "host:islands.img", "disk.img"]);
+    let error = room.json_error(1, &["--model", "ntfs,budget=3", "copy", "host:islands.img", "disk.img"]);
     assert!(error["message"].as_str().unwrap().contains("Windows error 665"), "{error}");
     assert!(error["advice"].as_str().unwrap().contains("format /L"), "{error}");
     let none = room.json_error(1, &["--model", "ntfs", "info", "disk.img"]);
     assert_eq!(none["kind"], "not_found", "nothing of it is left");
 }
 
-/// 20,000 islands in 20 GiB; with SPARSEDISK_REQUIRE_ALL=1 the issue's 160,000, which are near the limit.
+/// 20,000 islands in 20 GiB; with SPARSEDISK_REQUIRE_ALL=1 160,000, which come near the limit.
 #[test]
-fn shows_issue_3_number_3_advise_counts_units_and_warns_of_error_665() {
+fn advise_counts_units_and_warns_of_error_665() {
     let all = std::env::var_os("SPARSEDISK_REQUIRE_ALL").is_some_and(|all| all == "1");
     let count: u64 = if all { 160_000 } else { 20_000 };
     let room = Room::new();

@@ -77,8 +77,9 @@ impl Status {
             Self::WRITE_PROTECT => ErrorKind::ReadOnly,
             Self::SHARING_VIOLATION | Self::LOCK_VIOLATION => ErrorKind::InUse,
             Self::INVALID_PARAMETER => ErrorKind::InvalidInput,
-            Self::DISK_FULL => ErrorKind::NoSpace,
-            Self::FILE_SYSTEM_LIMITATION => ErrorKind::TooLarge,
+            // A file that can have no more pieces has no space left, wherever the volume has: what is allocated can
+            // still be overwritten (law 9).
+            Self::DISK_FULL | Self::FILE_SYSTEM_LIMITATION => ErrorKind::NoSpace,
             _ => ErrorKind::Io,
         }
     }
@@ -145,7 +146,6 @@ impl From<Status> for io::Error {
             ErrorKind::InUse => io::ErrorKind::ResourceBusy,
             ErrorKind::InvalidInput => io::ErrorKind::InvalidInput,
             ErrorKind::NoSpace => io::ErrorKind::StorageFull,
-            ErrorKind::TooLarge => io::ErrorKind::FileTooLarge,
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, status)

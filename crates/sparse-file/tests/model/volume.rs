@@ -194,7 +194,7 @@ fn more_runs_than_the_budget_are_error_665_with_what_to_do() {
     }
     assert_eq!(file.model_figures().unwrap().runs, 4);
     let error = file.write_at(2 * MIB, &[1; 4096]).unwrap_err();
-    assert_eq!((error.kind(), error.offset()), (ErrorKind::TooLarge, Some(2 * MIB)));
+    assert_eq!((error.kind(), error.offset()), (ErrorKind::NoSpace, Some(2 * MIB)));
     let text = error.to_string();
     assert!(text.contains("Windows error 665") && text.contains("format /L"), "{text}");
     assert!(content(&file)[2 << 20..][..4096].iter().all(|&byte| byte == 0));
