@@ -116,12 +116,13 @@ impl Context {
         if self.json() { self.write_json(body) } else { self.write_page(page) }
     }
 
-    /// Reports something done: `body` as JSON, or `page` for a person unless `-q`.
+    /// Reports something done, once it is durable: `body` as JSON, or `page` for a person unless `-q`.
     pub(crate) fn report(
         &self,
         body: &impl Serialize,
         page: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), Failure> {
+        self.finish()?;
         if !self.json() && self.quiet() { Ok(()) } else { self.answer(body, page) }
     }
 

@@ -77,7 +77,7 @@ impl Host {
     pub(crate) fn open_file(&self, path: &Path, access: Access) -> Result<SparseFile> {
         match self {
             Self::System => SparseFile::open(path, access),
-            Self::Model(volume) => volume.open_file(path, access),
+            Self::Model(volume) => volume.open_file(there(path)?, access),
         }
     }
 
@@ -96,7 +96,7 @@ impl Host {
     ) -> Result<Image> {
         match self {
             Self::System => Image::create(path, len_bytes, format, allocation),
-            Self::Model(volume) => Image::over(volume.create_file(path, len_bytes, allocation)?, format),
+            Self::Model(volume) => Image::over(volume.create_file(there(path)?, len_bytes, allocation)?, format),
         }
     }
 
@@ -138,6 +138,17 @@ impl Host {
             Self::System => Ok(()),
             Self::Model(volume) => volume.sync(),
         }
+    }
+}
+
+/// A name on the simulated volume. Without this check `host:disk.img` would be a stream of a file `host`.
+fn there(path: &Path) -> Result<&Path> {
+    match here(path) {
+        None => Ok(path),
+        Some(_) => Err(Error::new(ErrorKind::InvalidInput, "use")
+            .at_path(path.display())
+            .because("only copy knows files of this machine beside a simulated volume")
+            .advise("leave --model out, or copy the file there first")),
     }
 }
 

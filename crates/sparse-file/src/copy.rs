@@ -207,7 +207,8 @@ fn check_times(file: &SparseFile, options: &CopyOptions) -> Result<()> {
     if options.keep_times && file.as_file().is_none() {
         return Err(Error::new(ErrorKind::Unsupported, COPY)
             .at_path(file.path().display())
-            .because("files on a simulated volume have no times"));
+            .because("files on a simulated volume have no times of this machine")
+            .advise("copy without keeping the times"));
     }
     Ok(())
 }

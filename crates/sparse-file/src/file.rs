@@ -152,7 +152,7 @@ impl SparseFile {
             && free < self.len_bytes
         {
             return Err(Error::new(ErrorKind::NoSpace, "create")
-                .because(format!("it needs {} bytes and the host has {free} free", self.len_bytes))
+                .because(format!("it needs {} bytes and the file system has {free} free", self.len_bytes))
                 .advise("make it sparse, or free space first"));
         }
         match self.allocate(whole) {

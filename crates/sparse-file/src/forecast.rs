@@ -16,9 +16,9 @@ pub const RUN_LIMIT_LARGE_RECORDS: u64 = 6_000_000;
 /// How near a file is to error 665.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Risk {
-    /// Fewer runs than NTFS can list, wherever the free space of the volume lies.
+    /// Fewer runs than NTFS can list, even with each run in as many pieces as a unit has clusters.
     Fits,
-    /// It depends on the volume: where its free space is scattered there are too many.
+    /// It depends on the volume: with each run in as many pieces as a unit has clusters there are too many.
     Depends,
     /// More runs than NTFS can list, on any volume that was not formatted with large file records.
     TooMany,
@@ -50,8 +50,8 @@ pub struct Forecast {
     pub allocated_bytes: u64,
     /// Allocated runs where the free space of the volume is in one piece: as few as possible.
     pub runs: u64,
-    /// Allocated runs to reckon with where the free space is scattered in single clusters: each run in as many pieces as
-    /// a unit has clusters. An estimate, for a file that grew unit by unit.
+    /// Allocated runs to reckon with where the free space is scattered: each run in as many pieces as a unit has clusters.
+    /// An estimate, for a file that grew unit by unit; a long run can lie in more.
     pub runs_scattered: u64,
 }
 

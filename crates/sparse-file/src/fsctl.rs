@@ -1,8 +1,8 @@
 //! The file system controls of Windows about holes: what goes in, what comes out, and nothing of the system itself.
 //!
 //! Each function here builds the input of one control, hands it to a [`Control`], and reads the answer. On Windows the
-//! `Control` is `DeviceIoControl` on an open file; in tests and in `model` it is NTFS's rules in memory (`fsa`). So the layouts, the paging and the
-//! refusals are proven on any system.
+//! `Control` is `DeviceIoControl` on an open file; in tests and in `model` it is NTFS's rules in memory (`fsa`). So the
+//! layouts, the paging and the refusals are proven on any system.
 //!
 //! | function | control | specification |
 //! | --- | --- | --- |

@@ -146,7 +146,7 @@ impl Volume {
     }
 
     /// Copies `source` to the new file `path` on this volume, as [`copy`](crate::copy) does: data extents, from front to
-    /// back. Where it fails nothing of that name is left.
+    /// back. Where it fails nothing of that name is left; after a kill a part of it may stand there at full length.
     ///
     /// # Errors
     /// As [`copy`](crate::copy); [`ErrorKind::Unsupported`] for [`CopyOptions::keep_times`].
@@ -174,7 +174,8 @@ impl Volume {
     /// Makes everything durable: what was written, and the state of the volume.
     ///
     /// # Errors
-    /// Those of writing to the host. Every later call fails too: what was acknowledged may be lost (law 2).
+    /// Those of writing to the host. Where the host only had no space for the state nothing is lost, and it can be tried
+    /// again (law 9); otherwise every later call fails too, as what was acknowledged may be lost (law 2).
     pub fn sync(&self) -> Result<()> {
         self.shared.sync()
     }

@@ -103,8 +103,7 @@ impl Advise {
 /// What to do, the most useful first. The smaller clusters are never the better ones.
 fn advice(smallest: &Forecast, allocated_bytes: u64) -> Vec<&'static str> {
     const TRIM: &str = "trim it first (sparsedisk trim): what is zero, or deleted inside, leaves fewer units";
-    const CLUSTERS: &str =
-        "put it on a volume with 64 KiB clusters: a unit is then one cluster, and cannot be scattered";
+    const CLUSTERS: &str = "put it on a volume with 64 KiB clusters: a unit is then one cluster, and lies in one piece";
     const LARGE_RECORDS: &str =
         "format the volume with large file records (format /L), which list about four times as many";
     const DENSE: &str = "allocate it there ahead (sparsedisk copy --dense): a file without holes has few runs";
@@ -149,8 +148,8 @@ fn print(document: &Document, forecasts: &[Forecast], out: &mut dyn Write) -> io
     table.print(out)?;
     writeln!(
         out,
-        "runs: with free space in one piece; if scattered: where it lies in single clusters. The limit is about {} runs\n\
-         of a file, about {} on a volume formatted with large file records (format /L).",
+        "runs: with free space in one piece; if scattered: each of them in as many pieces as a unit has clusters, an\n\
+         estimate. The limit is about {} runs of a file, about {} on a volume formatted with large file records (format /L).",
         Count(RUN_LIMIT),
         Count(RUN_LIMIT_LARGE_RECORDS)
     )?;
@@ -172,7 +171,7 @@ fn warning(forecast: &Forecast) -> Option<String> {
     Some(match forecast.risk() {
         Risk::Fits => return None,
         Risk::Depends => format!(
-            "{runs} runs, and up to {scattered} if the free space is scattered, where about {limit} can be listed: then \
+            "{runs} runs, and some {scattered} if the free space is scattered, where about {limit} can be listed: then \
              writes fail with error 665 (ERROR_FILE_SYSTEM_LIMITATION)"
         ),
         Risk::TooMany => format!(

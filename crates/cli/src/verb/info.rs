@@ -210,10 +210,7 @@ fn add_model(table: &mut Table, figures: &FileFigures) {
     let budget =
         volume.extent_budget.map_or_else(|| "no budget".to_owned(), |runs| format!("a budget of {}", Count(runs)));
     table.fact("runs", format!("{}; {budget}", Count(figures.runs)));
-    table.fact(
-        "compression unit",
-        format!("{}, clusters of {}", Bytes(figures.unit_bytes), Bytes(volume.cluster_bytes)),
-    );
+    table.fact("unit", format!("{}, clusters of {}", Bytes(figures.unit_bytes), Bytes(volume.cluster_bytes)));
     table.fact("valid data", Exact(figures.valid_bytes));
     table.fact("volume", format!("{} free of {}", Bytes(volume.free_bytes), Bytes(volume.capacity_bytes)));
 }

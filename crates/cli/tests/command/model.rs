@@ -167,8 +167,17 @@ fn advise_counts_units_and_warns_of_error_665() {
     }
     let told = room.run(&["advise", text(&room.path("islands.img"))]).out();
     let warns =
-        told.contains("warning: 4 KiB clusters: 160,000 runs, and up to 2,560,000") && told.contains("error 665");
+        told.contains("warning: 4 KiB clusters: 160,000 runs, and some 2,560,000") && told.contains("error 665");
     assert_eq!(warns, all, "{told}");
     assert_eq!(advised["ntfs"][0]["risk"], if all { "depends" } else { "fits" });
     assert_eq!(advised["ntfs"][1]["risk"], "fits");
+}
+
+#[test]
+fn a_file_of_this_machine_is_no_name_on_the_simulated_volume() {
+    let room = Room::new();
+    for verb in [&["create", "host:disk.img", "--size", "1MiB"][..], &["info", "host:disk.img"]] {
+        let error = room.json_error(2, &[&["--model", "ntfs"], verb].concat());
+        assert!(error["message"].as_str().unwrap().contains("only copy"), "{error}");
+    }
 }

@@ -107,7 +107,7 @@ impl Status {
             Self::LOCK_VIOLATION => "another program has locked a part of it",
             Self::NOT_SUPPORTED => "not supported",
             Self::INVALID_PARAMETER => "the request is not valid",
-            Self::DISK_FULL => "no space left on the host",
+            Self::DISK_FULL => "no space left on the volume",
             Self::INSUFFICIENT_BUFFER => "the buffer is too small",
             Self::MORE_DATA => "there is more data",
             Self::NO_RANGES_PROCESSED => "the device took none of the ranges",

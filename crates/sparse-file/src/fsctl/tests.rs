@@ -229,7 +229,7 @@ fn law8_a_status_has_a_kind_words_and_its_number() {
     assert_eq!(Status::from_ntstatus(0xC000_02B6).to_string(), "NTSTATUS 0xc00002b6");
     assert_eq!(std::io::Error::from(Status::DISK_FULL).kind(), std::io::ErrorKind::StorageFull);
     let error = Status::DISK_FULL.error("punch").at_path("a.img");
-    assert_eq!(error.to_string(), "cannot punch a.img: no space left on the host (Windows error 112)");
+    assert_eq!(error.to_string(), "cannot punch a.img: no space left on the volume (Windows error 112)");
 }
 
 proptest! {

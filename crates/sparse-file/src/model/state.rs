@@ -10,7 +10,7 @@ use fsa::OpenId;
 use super::store::{Clusters, Trouble};
 use super::{VolumeFigures, VolumeOptions};
 use crate::fsctl::Status;
-use crate::{Access, Allocation, Error, ErrorKind, Result, SparseFile, sys};
+use crate::{Access, Allocation, ByteRange, Error, ErrorKind, Result, SparseFile, sys};
 
 const OPEN: &str = "use as a simulated volume";
 const STATE: &str = "volume.state";
@@ -39,26 +39,36 @@ struct World {
 impl Shared {
     pub(super) fn open(dir: &Path, options: &VolumeOptions) -> Result<Self> {
         let os = |error| Error::from_io(OPEN, error).at_path(dir.display());
-        let clusters_path = dir.join("clusters");
+        let (clusters_path, state_path) = (dir.join("clusters"), dir.join(STATE));
+        let lost = |what: &'static str| {
+            let error = Error::new(ErrorKind::Corrupt, OPEN).at_path(dir.display()).because(what);
+            error.advise("take the directory from a backup, or remove it")
+        };
         // The clusters are the lock: the state is read under it.
-        let (clusters, is_new) = match SparseFile::open(&clusters_path, Access::ReadWrite) {
-            Ok(file) => (file, false),
+        let clusters = match SparseFile::open(&clusters_path, Access::ReadWrite) {
+            Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
+                if state_path.exists() {
+                    return Err(lost("its clusters are missing"));
+                }
                 let wanted = options_of_new(options).map_err(|error| error.at_path(dir.display()))?;
-                fs::create_dir_all(dir).map_err(os)?;
+                make_directory(dir).map_err(os)?;
                 let bytes = wanted.cluster_bytes * wanted.capacity_clusters;
-                (SparseFile::create(&clusters_path, bytes, Allocation::Sparse)?, true)
+                SparseFile::create(&clusters_path, bytes, Allocation::Sparse)?
             }
             Err(error) => return Err(error),
         };
-        let volume = match fs::read(dir.join(STATE)) {
-            Ok(bytes) => restore(&bytes, clusters, options),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => never_saved(clusters, options),
-            Err(error) => Err(Error::from_io(OPEN, error)),
+        let (volume, is_changed) = match fs::read(&state_path) {
+            Ok(bytes) => (restore(&bytes, clusters, options), false),
+            // Clusters are written to only once there is a state.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && was_used(&clusters)? => {
+                return Err(lost("its state is missing"));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (never_saved(clusters, options), true),
+            Err(error) => (Err(Error::from_io(OPEN, error)), false),
         };
         let volume = volume.map_err(|error| error.at_path(dir.display()))?;
-        let shared =
-            Self { dir: dir.to_owned(), world: Mutex::new(World { volume, is_changed: is_new, is_broken: false }) };
+        let shared = Self { dir: dir.to_owned(), world: Mutex::new(World { volume, is_changed, is_broken: false }) };
         shared.sync()?;
         Ok(shared)
     }
@@ -108,8 +118,12 @@ impl Shared {
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
-        // Between two operations the volume is whole, whoever panicked in one.
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        self.world.lock().unwrap_or_else(|poisoned| {
+            // Whoever panicked was in the middle of something: that is never saved.
+            let mut world = PoisonError::into_inner(poisoned);
+            world.is_broken = true;
+            world
+        })
     }
 
     /// Does it. Where it would write over what the saved state still needs, it saves first and does it again: an
@@ -147,11 +161,14 @@ impl Shared {
         if !world.is_changed {
             return Ok(());
         }
+        let (state, new) = (self.dir.join(STATE), self.dir.join("volume.state.new"));
+        let os = |error| Error::from_io("save", error).at_path(state.display());
+        // Where there is no space for it, nothing is lost yet, and it can be tried again (law 9).
+        write_whole(&new, &world.volume.save()).map_err(os)?;
+        // From here on a failure may have lost what was acknowledged (law 2).
         world.is_broken = true;
         world.volume.store().sync()?;
-        let state = self.dir.join(STATE);
-        let replaced = replace(&state, &self.dir.join("volume.state.new"), &world.volume.save());
-        replaced.map_err(|error| Error::from_io("save", error).at_path(state.display()))?;
+        fs::rename(&new, &state).and_then(|()| sys::sync_directory_of(&state)).map_err(os)?;
         world.volume.store_mut().forget_freed();
         (world.is_changed, world.is_broken) = (false, false);
         Ok(())
@@ -165,14 +182,30 @@ impl Drop for Shared {
     }
 }
 
-/// Puts `bytes` under the name `path`, wholly or not at all, and durably.
-fn replace(path: &Path, new: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(new)?;
+/// Writes a file, durably but for its name.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    drop(file);
-    fs::rename(new, path)?;
-    sys::sync_directory_of(path)
+    file.sync_all()
+}
+
+/// Makes a directory and those above it, and makes their names durable.
+fn make_directory(dir: &Path) -> io::Result<()> {
+    let missing: Vec<_> = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+    fs::create_dir_all(dir)?;
+    missing.into_iter().try_for_each(sys::sync_directory_of)
+}
+
+/// Whether anything was written to the clusters since they were made, which writes the end alone.
+fn was_used(clusters: &SparseFile) -> Result<bool> {
+    let Some(whole) = ByteRange::whole(clusters.len_bytes()) else { return Ok(false) };
+    for extent in clusters.extents(whole) {
+        let extent = extent?;
+        if !extent.kind.reads_as_zero() && extent.range.end() != clusters.len_bytes() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The host's failure on its way up, with the kind that matters there: no space.

@@ -268,3 +268,23 @@ fn law9_a_full_host_fails_a_write_and_the_last_saved_state_stays() {
     file.write_at(MIB, &[3; 4096]).unwrap();
     file.sync().unwrap();
 }
+
+#[test]
+fn a_volume_that_lost_its_clusters_or_its_state_is_no_new_volume() {
+    let dir = directory();
+    let made = volume(dir.path(), 4096, 4 * MIB);
+    let file = create(&made, "disk.img", MIB);
+    file.write_at(0, &[7; 4096]).unwrap();
+    file.sync().unwrap();
+    drop((file, made));
+    for (part, why) in [("clusters", "its clusters are missing"), ("volume.state", "its state is missing")] {
+        let (there, aside) = (dir.path().join(part), dir.path().join("aside"));
+        std::fs::rename(&there, &aside).unwrap();
+        let error = Volume::open(dir.path(), &VolumeOptions::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains(why), "{error}");
+        assert!(!there.exists());
+        std::fs::rename(&aside, &there).unwrap();
+    }
+    assert_eq!(content(&open(&again(dir.path()), "disk.img", Access::Inspect))[..4096], [7; 4096]);
+}
