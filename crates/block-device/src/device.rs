@@ -30,8 +30,7 @@ pub trait BlockDevice: Send + Sync {
 
     /// Writes all of `data` at `offset`.
     ///
-    /// With [`Durability::ForceUnitAccess`] an error of the write itself and one of making it durable are told apart:
-    /// only the first may be `NoSpace`. After the second, [`Disk`](crate::Disk) refuses every later promise (law 2).
+    /// A [`Disk`](crate::Disk) asks for [`Durability::Cached`], and flushes where its caller forced the write.
     ///
     /// # Errors
     /// [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace) where the host is full. Blocks already allocated can then

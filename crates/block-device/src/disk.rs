@@ -92,7 +92,7 @@ impl Disk {
     pub fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
         self.check_writable("write")?;
         match self.check("write", offset, data.len() as u64)? {
-            Some(_) => self.durably(durability, || self.inner.device.write(offset, data, durability)),
+            Some(_) => self.durably(durability, |cached| self.inner.device.write(offset, data, cached)),
             None => Ok(()),
         }
     }
@@ -103,7 +103,7 @@ impl Disk {
     /// Once a flush has failed every later one fails: what it should have made durable may be lost, and nobody who
     /// relied on it may be told otherwise (law 2).
     pub fn flush(&self) -> Result<()> {
-        self.inner.promises.make(|| self.inner.device.flush(), |_| true)
+        self.inner.promises.make(|| self.inner.device.flush())
     }
 
     /// See [`BlockDevice::discard`]. Only the whole granules inside are given back; a range without one does nothing.
@@ -133,7 +133,7 @@ impl Disk {
     ) -> Result<ZeroEffect> {
         self.check_writable("zero")?;
         match self.check("zero", offset, len_bytes)? {
-            Some(range) => self.durably(durability, || self.inner.device.write_zeroes(range, mode, durability)),
+            Some(range) => self.durably(durability, |cached| self.inner.device.write_zeroes(range, mode, cached)),
             None => Ok(ZeroEffect::Deallocated),
         }
     }
@@ -176,16 +176,15 @@ impl Disk {
         if self.inner.geometry.read_only { Err(Error::new(ErrorKind::ReadOnly, operation)) } else { Ok(()) }
     }
 
-    /// Runs a request that may promise durability.
-    fn durably<T>(&self, durability: Durability, request: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Runs a request that may promise durability. A forced write is a write and a flush: so a write that finds no space
+    /// breaks no promise, however the device mixes the two, and one that waits for another keeps nobody's flush waiting.
+    fn durably<T>(&self, durability: Durability, request: impl FnOnce(Durability) -> Result<T>) -> Result<T> {
+        let done = request(Durability::Cached)?;
         match durability {
-            Durability::Cached => request(),
-            // A write that found no space, or zeroes that would have been slow, lost nothing that was acknowledged.
-            Durability::ForceUnitAccess => self
-                .inner
-                .promises
-                .make(request, |error| !matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::Unsupported)),
+            Durability::Cached => {}
+            Durability::ForceUnitAccess => self.flush()?,
         }
+        Ok(done)
     }
 }
 

@@ -21,34 +21,26 @@ pub(crate) struct Promises {
 }
 
 impl Promises {
-    /// Runs `promise`, unless an earlier one failed. It counts as failed on an error that `breaks` it.
+    /// Runs `promise`, unless an earlier one failed.
     #[cfg(feature = "std")]
-    pub(crate) fn make<T>(
-        &self,
-        promise: impl FnOnce() -> Result<T>,
-        breaks: impl FnOnce(&Error) -> bool,
-    ) -> Result<T> {
+    pub(crate) fn make(&self, promise: impl FnOnce() -> Result<()>) -> Result<()> {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if *failed {
             return Err(broken());
         }
         let result = promise();
-        *failed = result.as_ref().is_err_and(breaks);
+        *failed = result.is_err();
         result
     }
 
-    /// Runs `promise`, unless an earlier one failed. It counts as failed on an error that `breaks` it.
+    /// Runs `promise`, unless an earlier one failed.
     #[cfg(not(feature = "std"))]
-    pub(crate) fn make<T>(
-        &self,
-        promise: impl FnOnce() -> Result<T>,
-        breaks: impl FnOnce(&Error) -> bool,
-    ) -> Result<T> {
+    pub(crate) fn make(&self, promise: impl FnOnce() -> Result<()>) -> Result<()> {
         if self.failed.load(Ordering::Acquire) {
             return Err(broken());
         }
         let result = promise();
-        if result.as_ref().is_err_and(breaks) {
+        if result.is_err() {
             self.failed.store(true, Ordering::Release);
         }
         result

@@ -123,6 +123,8 @@ impl Serve {
         let listen = match &self.listen {
             Some(text) => text.parse()?,
             None if std::env::var_os("LISTEN_FDS").is_some() => Listen::Inherited,
+            // Readers share the image, and one must not take the socket of another.
+            None if self.read_only => Listen::Unix(beside(&self.image)),
             // Ours by its name: only a server that has the image, which is locked when this is bound, uses it.
             None => Listen::UnixReplacingStale(beside(&self.image)),
         };

@@ -185,11 +185,11 @@ fn law2_force_unit_access_covers_all_of_a_request() {
         gate.book()
     };
     assert_eq!(execute(0, command::WRITE, 4096, usize::MAX), ["write"]);
-    assert_eq!(execute(FUA, command::WRITE, 4096, usize::MAX), ["durable write"]);
-    // Its data arrived in two parts: the first was written before, so that only a flush makes all of it durable.
+    assert_eq!(execute(FUA, command::WRITE, 4096, usize::MAX), ["write", "flush"]);
+    // Its data arrived in two parts: one flush covers both.
     assert_eq!(execute(FUA, command::WRITE, 1 << 20, 600 << 10), ["write", "write", "flush"]);
     assert_eq!(execute(0, command::WRITE, 1 << 20, 600 << 10), ["write", "write"]);
-    assert_eq!(execute(FUA, command::WRITE_ZEROES, 4096, usize::MAX), ["durable zero"]);
+    assert_eq!(execute(FUA, command::WRITE_ZEROES, 4096, usize::MAX), ["zero", "flush"]);
     assert_eq!(execute(FUA, command::TRIM, 4096, usize::MAX), ["flush"]);
     assert_eq!(execute(0, command::FLUSH, 0, usize::MAX), ["flush"]);
     assert_eq!(replies.into_inner().len(), 16 * 6, "sent before whatever may take long");
