@@ -43,6 +43,7 @@ macro_rules! same_on_both {
 
 same_on_both! {
     fn lock(exclusive: bool) -> io::Result<bool>;
+    fn unlock() -> ();
     fn holder() -> Option<Holder>;
     fn len_bytes() -> io::Result<u64>;
     fn set_len(len_bytes: u64) -> io::Result<()>;

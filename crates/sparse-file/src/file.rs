@@ -40,8 +40,9 @@ pub enum Allocation {
 
 /// A file with holes, open and locked.
 ///
-/// Any number of threads may use it at once; the system orders what overlaps. The lock belongs to the open file and is
-/// given up when the last copy of it is closed: a loop device that was given [`as_file`](Self::as_file) keeps it.
+/// Any number of threads may use it at once; the system orders what overlaps. The lock is given up when this is dropped,
+/// unless somebody who was given [`as_file`](Self::as_file) is to go on holding it: see
+/// [`leave_locked`](Self::leave_locked).
 #[derive(Debug)]
 pub struct SparseFile {
     pub(crate) backing: Backing,
@@ -50,6 +51,7 @@ pub struct SparseFile {
     len_bytes: u64,
     granularity_bytes: OnceLock<u64>,
     pub(crate) lacks: Lacks,
+    left_locked: AtomicBool,
 }
 
 /// What the file system was found to lack. Once found it is not asked again.
@@ -116,7 +118,8 @@ impl SparseFile {
 
     pub(crate) fn over(backing: Backing, path: &Path, access: Access, len_bytes: u64) -> Self {
         let (granularity_bytes, lacks) = (OnceLock::new(), Lacks::default());
-        Self { backing, path: path.to_owned(), access, len_bytes, granularity_bytes, lacks }
+        let left_locked = AtomicBool::new(false);
+        Self { backing, path: path.to_owned(), access, len_bytes, granularity_bytes, lacks, left_locked }
     }
 
     /// Makes a new, empty file what it is to be, durably.
@@ -184,6 +187,12 @@ impl SparseFile {
     #[must_use]
     pub fn as_file(&self) -> Option<&File> {
         self.backing.system()
+    }
+
+    /// Leaves the lock with the open file when this is dropped: whoever holds a copy of [`as_file`](Self::as_file), such
+    /// as a loop device, keeps it until the last copy is closed.
+    pub fn leave_locked(&self) {
+        self.left_locked.store(true, Relaxed);
     }
 
     /// Fills `buffer` from `offset`.
@@ -362,6 +371,16 @@ impl Access {
             Self::Inspect => "open",
             Self::ReadOnly => "open for reading",
             Self::ReadWrite => "open for writing",
+        }
+    }
+}
+
+impl Drop for SparseFile {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that another thread is just starting has a copy of every open file until it
+        // runs its program, and the lock with it.
+        if self.access != Access::Inspect && !self.left_locked.load(Relaxed) {
+            self.backing.unlock();
         }
     }
 }

@@ -51,6 +51,7 @@ impl Attach {
         };
         let Some(file) = image.file.as_file() else { return Err(refused_on_model("attach").into()) };
         let attached = attach::attach(&self.image, file, &options)?;
+        image.file.leave_locked();
         context.answer(&AttachedJson::from(&attached), |out| {
             if context.quiet() {
                 return writeln!(out, "{}", attached.device.display());

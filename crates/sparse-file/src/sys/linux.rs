@@ -40,6 +40,12 @@ pub(crate) fn lock(file: &File, exclusive: bool) -> io::Result<bool> {
     }
 }
 
+/// Gives the lock up, whoever has a copy of the open file description.
+pub(crate) fn unlock(file: &File) {
+    // Fails for no lock of ours.
+    let _ = rustix::fs::flock(file, FlockOperation::NonBlockingUnlock);
+}
+
 /// The length of the file now.
 pub(crate) fn len_bytes(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.len())

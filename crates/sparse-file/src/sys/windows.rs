@@ -38,6 +38,9 @@ pub(crate) fn lock(_file: &File, _exclusive: bool) -> io::Result<bool> {
     Ok(true)
 }
 
+/// The lock ends with the handle.
+pub(crate) fn unlock(_file: &File) {}
+
 /// Not known here: Windows tells it through the Restart Manager only, which is asked in a later issue.
 pub(crate) fn holder(_file: &File) -> Option<Holder> {
     None

@@ -223,6 +223,33 @@ fn a_file_this_user_may_not_write_can_still_be_read() {
 }
 
 #[test]
+fn law7_the_lock_ends_with_the_file_though_a_process_being_started_has_a_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    for access in [Access::ReadOnly, Access::ReadWrite] {
+        let file = create(&dir.path().join(format!("{access:?}")), MIB).unwrap();
+        let path = file.path().to_owned();
+        let copy_before_exec = file.as_file().unwrap().try_clone().unwrap();
+        drop(file);
+        SparseFile::open(&path, access).unwrap();
+        SparseFile::open(&path, Access::ReadWrite).unwrap();
+        drop(copy_before_exec);
+    }
+}
+
+#[test]
+fn law7_a_lock_that_was_left_stays_with_the_copy_of_the_open_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = create(&dir.path().join("image"), MIB).unwrap();
+    let path = file.path().to_owned();
+    let with_the_device = file.as_file().unwrap().try_clone().unwrap();
+    file.leave_locked();
+    drop(file);
+    assert_refused(SparseFile::open(&path, Access::ReadOnly), ErrorKind::InUse, "open");
+    drop(with_the_device);
+    SparseFile::open(&path, Access::ReadWrite).unwrap();
+}
+
+#[test]
 fn a_file_opened_for_reading_is_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("image");

@@ -4,9 +4,15 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::thread;
+use std::time::Duration;
 
 /// Which signal tells of a newcomer; from `asm-generic/fcntl.h`, as `libc` lacks it.
 const F_SETSIG: libc::c_int = 10;
+
+/// How long, and how often, to wait for holders that are about to go.
+const PATIENCE: Duration = Duration::from_millis(10);
+const PATIENCE_TRIES: u32 = 20;
 
 /// A write lease on a file. Given back when dropped.
 #[derive(Debug)]
@@ -19,6 +25,18 @@ pub(crate) struct Lease<'a> {
 /// [`io::ErrorKind::Unsupported`] where the file system has no leases; [`io::ErrorKind::PermissionDenied`] where the file
 /// belongs to another user.
 pub(crate) fn lease(file: &File) -> io::Result<Option<Lease<'_>>> {
+    // A process that is just being started has a copy of every file its parent had open, closed ones included, until it
+    // runs its program: that holder is gone in a moment.
+    for _ in 0..PATIENCE_TRIES {
+        if let Some(lease) = take(file)? {
+            return Ok(Some(lease));
+        }
+        thread::sleep(PATIENCE);
+    }
+    take(file)
+}
+
+fn take(file: &File) -> io::Result<Option<Lease<'_>>> {
     // Ignored unless a program asks for it. The signal sent otherwise, SIGIO, would end the process.
     fcntl(file, F_SETSIG, libc::SIGURG)?;
     match fcntl(file, libc::F_SETLEASE, libc::F_WRLCK) {
