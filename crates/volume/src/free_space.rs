@@ -1,39 +1,39 @@
 //! Which bytes of a volume no file owns.
 
+use std::fmt;
+
 use block_device::{ByteRange, Disk, Error, ErrorKind, Result, Window};
 
-use crate::Volume;
 use crate::fat::{Fat, FreeRuns, Layout};
 use crate::inspect::survey;
 use crate::recognise::Figures;
+use crate::{FileSystem, Volume, exfat, ext, ntfs, swap};
 
-/// An iterator over the free bytes of a volume, as ranges of the disk it lies in: ascending, joined, whole clusters.
+/// An iterator over the free bytes of a volume, as ranges of the disk it lies in: ascending, joined, whole clusters or
+/// blocks of the file system.
 ///
 /// After an error it is at its end.
-#[derive(Debug)]
 pub struct FreeSpace {
-    runs: FreeRuns,
-    layout: Layout,
+    runs: Runs,
     volume_start: u64,
 }
+
+/// The free runs of one file system: ranges of its volume.
+type Runs = Box<dyn Iterator<Item = Result<ByteRange>> + Send>;
 
 /// The bytes of `volume` that no file owns, whatever they hold. `volume` is one that [`inspect`](crate::inspect()) found
 /// on `disk`.
 ///
-/// Everything is checked before the first range is given: that the disk is partitioned in one way only, that the volume
-/// was unmounted cleanly, and that it agrees with itself (see [`Fat::check`]). The FAT is then read again while the
-/// ranges are taken: the caller keeps the disk from changing. The check cannot be interrupted, and of a full, hostile
-/// FAT32 it takes minutes.
+/// Everything that can be is checked before the first range is given: that the disk is partitioned in one way only,
+/// that the volume was unmounted cleanly, and that it agrees with itself. The maps of what is free are then read again
+/// while the ranges are taken: the caller keeps the disk from changing. The check cannot be interrupted, and of a full,
+/// hostile FAT32 it takes minutes.
 ///
 /// # Errors
 /// [`ErrorKind::Refused`] with the reason why the volume is better left alone, [`ErrorKind::Unsupported`] for file
 /// systems whose free space is not read yet, those of reading.
 pub fn free_space(disk: &Disk, volume: &Volume) -> Result<FreeSpace> {
-    if !volume.file_system.is_fat() {
-        return Err(Error::new(ErrorKind::Unsupported, OPERATION)
-            .at_offset(volume.range.start())
-            .because(format!("the free space of {} is not read yet", volume.file_system)));
-    }
+    let open = opener(volume)?;
     let survey = survey(disk, Figures::LeftOut).map_err(|error| refuse_corrupt(volume, "the disk", error))?;
     if let Some(doubt) = survey.doubts.into_iter().next() {
         return Err(refused(volume).because(doubt));
@@ -43,9 +43,24 @@ pub fn free_space(disk: &Disk, volume: &Volume) -> Result<FreeSpace> {
         return Err(refused(volume).because("there is no such volume on the disk"));
     }
     let window = Disk::new(Window::new(disk.clone(), volume.range)?)?;
-    let fat = Fat::open(&window).map_err(|error| refuse_corrupt(volume, "the volume there", error))?;
-    fat.check().map_err(|error| refuse_corrupt(volume, "the volume there", error))?;
-    Ok(FreeSpace { runs: fat.free_runs(), layout: *fat.layout(), volume_start: volume.range.start() })
+    let runs = open(&window).map_err(|error| refuse_corrupt(volume, "the volume there", error))?;
+    Ok(FreeSpace { runs, volume_start: volume.range.start() })
+}
+
+/// Which reader a file system has.
+fn opener(volume: &Volume) -> Result<fn(&Disk) -> Result<Runs>> {
+    Ok(match volume.file_system {
+        FileSystem::Fat12 | FileSystem::Fat16 | FileSystem::Fat32 => |disk| Ok(Box::new(FatRanges::open(disk)?)),
+        FileSystem::Ext2 | FileSystem::Ext3 | FileSystem::Ext4 => |disk| Ok(Box::new(ext::FreeRuns::open(disk)?)),
+        FileSystem::ExFat => |disk| Ok(Box::new(exfat::FreeRuns::open(disk)?)),
+        FileSystem::Ntfs => |disk| Ok(Box::new(ntfs::FreeRuns::open(disk)?)),
+        FileSystem::Swap => |disk| Ok(Box::new(swap::FreeRuns::open(disk)?)),
+        other => {
+            return Err(Error::new(ErrorKind::Unsupported, OPERATION)
+                .at_offset(volume.range.start())
+                .because(format!("the free space of {other} is not read yet")));
+        }
+    })
 }
 
 const OPERATION: &str = "read for its free space";
@@ -61,19 +76,60 @@ fn refuse_corrupt(volume: &Volume, what: &str, error: Error) -> Error {
     }
     refused(volume)
         .because(format!("{what} contradicts itself"))
-        .advise("repair it first: partition tables with sgdisk or sfdisk, FAT with fsck.vfat or chkdsk")
+        .advise(format!("repair it first: partition tables with sgdisk or sfdisk, {}", repair(volume.file_system)))
         .caused_by(error)
+}
+
+/// Which tools repair a file system.
+fn repair(file_system: FileSystem) -> &'static str {
+    match file_system {
+        FileSystem::Ext2 | FileSystem::Ext3 | FileSystem::Ext4 => "ext with e2fsck",
+        FileSystem::ExFat => "exFAT with fsck.exfat or chkdsk",
+        FileSystem::Ntfs => "NTFS with chkdsk",
+        FileSystem::Swap => "swap by making it again with mkswap",
+        _ => "FAT with fsck.vfat or chkdsk",
+    }
 }
 
 impl Iterator for FreeSpace {
     type Item = Result<ByteRange>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let range = self.runs.next()?.and_then(|range| {
+            let on_disk = range.shifted_by(self.volume_start);
+            on_disk.ok_or_else(|| Error::new(ErrorKind::OutOfBounds, OPERATION))
+        });
+        Some(range)
+    }
+}
+
+impl fmt::Debug for FreeSpace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FreeSpace").field("volume_start", &self.volume_start).finish_non_exhaustive()
+    }
+}
+
+/// The free runs of a FAT volume that has been checked, in bytes.
+struct FatRanges {
+    runs: FreeRuns,
+    layout: Layout,
+}
+
+impl FatRanges {
+    fn open(disk: &Disk) -> Result<Self> {
+        let fat = Fat::open(disk)?;
+        fat.check()?;
+        Ok(Self { runs: fat.free_runs(), layout: *fat.layout() })
+    }
+}
+
+impl Iterator for FatRanges {
+    type Item = Result<ByteRange>;
+
+    fn next(&mut self) -> Option<Self::Item> {
         let range = self.runs.next()?.and_then(|run| {
-            self.layout
-                .clusters_range(run.first, run.count)
-                .and_then(|range| range.shifted_by(self.volume_start))
-                .ok_or_else(|| Error::new(ErrorKind::OutOfBounds, OPERATION))
+            let range = self.layout.clusters_range(run.first, run.count);
+            range.ok_or_else(|| Error::new(ErrorKind::OutOfBounds, OPERATION))
         });
         Some(range)
     }

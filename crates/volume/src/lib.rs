@@ -24,11 +24,15 @@ use std::fmt;
 use block_device::ByteRange;
 
 mod disk_cursor;
+mod exfat;
+mod ext;
 pub mod fat;
 mod free_space;
 mod inspect;
+mod ntfs;
 mod partition_write;
 mod recognise;
+mod swap;
 mod table;
 
 pub use disk_cursor::DiskCursor;
