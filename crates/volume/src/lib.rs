@@ -32,8 +32,10 @@ mod inspect;
 mod ntfs;
 mod partition_write;
 mod recognise;
+mod scattered;
 mod swap;
 mod table;
+mod used_map;
 
 pub use disk_cursor::DiskCursor;
 pub use free_space::{FreeSpace, free_space};

@@ -4,6 +4,7 @@ use block_device::{Disk, Result};
 
 use crate::FileSystem;
 use crate::disk_cursor::read_at;
+use crate::exfat;
 use crate::fat::{BootSector, Fat};
 
 /// A signature, and what is cheap to know once it is there.
@@ -41,7 +42,7 @@ pub(crate) fn recognise(disk: &Disk, figures: Figures) -> Result<Option<Recognis
         return Ok(Some(fat));
     }
     let Some((file_system, at)) = signatures(&head).next() else { return Ok(None) };
-    let (label, free_bytes) = details(disk, file_system, &head)?;
+    let (label, free_bytes) = details(disk, file_system, &head, figures)?;
     Ok(Some(Recognised { file_system, label, free_bytes, in_first_sector: at < 512, leftover: None }))
 }
 
@@ -135,7 +136,13 @@ fn ext_version(head: &[u8]) -> FileSystem {
     }
 }
 
-fn details(disk: &Disk, file_system: FileSystem, head: &[u8]) -> Result<(Option<String>, Option<u64>)> {
+fn details(
+    disk: &Disk,
+    file_system: FileSystem,
+    head: &[u8],
+    figures: Figures,
+) -> Result<(Option<String>, Option<u64>)> {
+    let counted = figures == Figures::Counted;
     Ok(match file_system {
         FileSystem::Ext2 | FileSystem::Ext3 | FileSystem::Ext4 => {
             let is_64bit = le32(head, EXT + 96) & 0x80 != 0;
@@ -153,7 +160,7 @@ fn details(disk: &Disk, file_system: FileSystem, head: &[u8]) -> Result<(Option<
         FileSystem::Swap => (text(&head[1024 + 28..][..16]), None),
         FileSystem::Iso9660 => (text(&head[ISO + 40..][..32]), None),
         FileSystem::Luks if head[6..8] == [0, 2] => (text(&head[24..72]), None),
-        FileSystem::ExFat => (exfat_label(disk, head)?, None),
+        FileSystem::ExFat if counted => (exfat_label(disk, head)?, exfat::free_bytes(disk).ok().flatten()),
         _ => (None, None),
     })
 }
