@@ -1,26 +1,74 @@
 //! ext2, ext3 and ext4: the free blocks of their block bitmaps.
+//!
+//! The structures follow the kernel's documentation of ext4 (Documentation/filesystems/ext4) and of its journal.
+//!
+//! ```text
+//!  Superblock ---> Geometry: sizes, groups, where descriptors and their copies lie
+//!      |
+//!      v  needs recovery
+//!  journal::replay ---> Overlay: what the journal would write, kept in memory
+//!      |                   |
+//!      v                   v
+//!  Descriptors <------- Blocks: the volume's blocks, those of the overlay in place of the disk's
+//!      |
+//!      +---> Fixed: superblock, descriptors, bitmaps, inode tables, journal; none of it is ever free
+//!      v
+//!  Bitmaps ---> FreeRuns
+//! ```
+//!
+//! [`FreeRuns::open`] reads everything once before the first run is given: every checksum that there is, the free count
+//! of every group and of the file system, that nothing fixed overlaps, lies beyond the end or is called free. What is
+//! not on the list of known features refuses. The bitmaps are read one block at a time, so memory goes with the number
+//! of groups: 10 MiB for 16 TiB.
+//!
+//! Where a journal must be replayed, a block counts as free only if the bitmap on the disk and the replayed one both say
+//! so. Which journals are replayed at all is a short list: see [`journal`].
 
-use block_device::{ByteRange, Disk, Error, ErrorKind, Result};
+mod bitmap;
+mod blocks;
+mod checksum;
+mod descriptor;
+mod features;
+mod fixed;
+mod free_runs;
+mod geometry;
+mod inode;
+mod journal;
+mod mmp;
+mod superblock;
 
-/// The free runs of a volume: ranges of it, ascending, joined. After an error it is at its end.
-#[derive(Debug)]
-pub(crate) struct FreeRuns {}
+pub(crate) use free_runs::FreeRuns;
 
-impl FreeRuns {
-    /// Opens the volume that begins at the first byte of `disk`, and checks what can be checked.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unsupported`]: it is not read yet.
-    pub(crate) fn open(_disk: &Disk) -> Result<Self> {
-        Err(Error::new(ErrorKind::Unsupported, "read for its free space")
-            .because("the free space of ext is not read yet"))
-    }
+use std::borrow::Cow;
+
+use block_device::{Error, ErrorKind};
+
+const OPERATION: &str = "read for its free space";
+
+/// What contradicts itself.
+fn corrupt(reason: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Corrupt, OPERATION).because(reason)
 }
 
-impl Iterator for FreeRuns {
-    type Item = Result<ByteRange>;
+/// What is better left alone.
+fn refused(reason: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Refused, OPERATION).because(reason)
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
-        None
-    }
+/// What e2fsck, or a mount, makes clean.
+fn dirty(reason: impl Into<Cow<'static, str>>) -> Error {
+    refused(reason).advise("run e2fsck -f on it first, or mount and unmount it")
+}
+
+/// What is known, and not read.
+fn unread(reason: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Unsupported, OPERATION).because(reason).advise("run fstrim where the file system is mounted")
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"))
 }
