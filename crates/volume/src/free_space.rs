@@ -31,16 +31,19 @@ type Runs = Box<dyn Iterator<Item = Result<ByteRange>> + Send>;
 ///
 /// # Errors
 /// [`ErrorKind::Refused`] with the reason why the volume is better left alone, [`ErrorKind::Unsupported`] for file
-/// systems whose free space is not read yet, those of reading.
+/// systems whose free space is not read yet (XFS, Btrfs), those of reading.
 pub fn free_space(disk: &Disk, volume: &Volume) -> Result<FreeSpace> {
     let open = opener(volume)?;
     let survey = survey(disk, Figures::LeftOut).map_err(|error| refuse_corrupt(volume, "the disk", error))?;
-    if let Some(doubt) = survey.doubts.into_iter().next() {
-        return Err(refused(volume).because(doubt));
+    if let Some(doubt) = survey.doubts.first() {
+        return Err(refused(volume).because(doubt.clone()));
     }
     let known = |found: &Volume| found.range == volume.range && found.file_system == volume.file_system;
     if !survey.contents.volumes.iter().any(known) {
         return Err(refused(volume).because("there is no such volume on the disk"));
+    }
+    if volume.file_system == FileSystem::Swap {
+        swap::check_surroundings(disk, &survey.contents, volume)?;
     }
     let window = Disk::new(Window::new(disk.clone(), volume.range)?)?;
     let runs = open(&window).map_err(|error| refuse_corrupt(volume, "the volume there", error))?;
@@ -55,10 +58,15 @@ fn opener(volume: &Volume) -> Result<fn(&Disk) -> Result<Runs>> {
         FileSystem::ExFat => |disk| Ok(Box::new(exfat::FreeRuns::open(disk)?)),
         FileSystem::Ntfs => |disk| Ok(Box::new(ntfs::FreeRuns::open(disk)?)),
         FileSystem::Swap => |disk| Ok(Box::new(swap::FreeRuns::open(disk)?)),
+        FileSystem::BitLocker | FileSystem::Luks => {
+            return Err(refused(volume)
+                .because(format!("it is encrypted ({}): only who has the key knows what is free", volume.file_system))
+                .advise("trim it in the system that has it unlocked"));
+        }
         other => {
             return Err(Error::new(ErrorKind::Unsupported, OPERATION)
                 .at_offset(volume.range.start())
-                .because(format!("the free space of {other} is not read yet")));
+                .because(format!("the free space of {other} is not supported yet")));
         }
     })
 }

@@ -132,7 +132,7 @@ fn look_into_partitions(
     for partition in in_place {
         let window = Disk::new(Window::new(disk.clone(), partition.range)?)?;
         if let Some(recognised) = recognise(&window, figures)? {
-            if recognised.file_system.is_fat() && type_names::is_managed(&partition.type_name) {
+            if recognised.file_system.has_reader() && type_names::is_managed(&partition.type_name) {
                 let (number, kind, holds) = (partition.number, &partition.type_name, recognised.file_system);
                 survey.doubts.push(format!(
                     "partition {number} begins like {holds}, and its type is {kind}: a volume manager may lay out what is in it"

@@ -124,8 +124,10 @@ pub enum FileSystem {
 }
 
 impl FileSystem {
-    pub(crate) const fn is_fat(self) -> bool {
-        matches!(self, Self::Fat12 | Self::Fat16 | Self::Fat32)
+    /// Whether [`free_space`] knows how to read it.
+    pub(crate) const fn has_reader(self) -> bool {
+        use FileSystem::{ExFat, Ext2, Ext3, Ext4, Fat12, Fat16, Fat32, Ntfs, Swap};
+        matches!(self, Fat12 | Fat16 | Fat32 | Ext2 | Ext3 | Ext4 | ExFat | Ntfs | Swap)
     }
 
     /// The name as it stands in JSON and on the command line: `fat32`, `ext4`, `bitlocker`. [`Display`](fmt::Display)

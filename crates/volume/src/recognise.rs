@@ -2,10 +2,9 @@
 
 use block_device::{Disk, Result};
 
-use crate::FileSystem;
 use crate::disk_cursor::read_at;
-use crate::exfat;
 use crate::fat::{BootSector, Fat};
+use crate::{FileSystem, exfat, ntfs, swap};
 
 /// A signature, and what is cheap to know once it is there.
 #[derive(Debug)]
@@ -41,9 +40,27 @@ pub(crate) fn recognise(disk: &Disk, figures: Figures) -> Result<Option<Recognis
     if let Some(fat) = fat(disk, &head, figures)? {
         return Ok(Some(fat));
     }
-    let Some((file_system, at)) = signatures(&head).next() else { return Ok(None) };
+    let mut found = signatures(&head);
+    let Some((file_system, at)) = found.next() else { return Ok(None) };
+    let own_bytes = own_bytes(file_system, &head);
+    let leftover = found.find(|&(_, at)| at < own_bytes).map(|(other, _)| other);
     let (label, free_bytes) = details(disk, file_system, &head, figures)?;
-    Ok(Some(Recognised { file_system, label, free_bytes, in_first_sector: at < 512, leftover: None }))
+    Ok(Some(Recognised { file_system, label, free_bytes, in_first_sector: at < 512, leftover }))
+}
+
+/// How many bytes from the start hold nothing of a file, in a file system whose free space is read: what looks like the
+/// signature of another there is one.
+fn own_bytes(file_system: FileSystem, head: &[u8]) -> usize {
+    match file_system {
+        // Boot code and superblock; blocks that are smaller hold descriptors behind them.
+        FileSystem::Ext2 | FileSystem::Ext3 | FileSystem::Ext4 => 4096,
+        // $Boot.
+        FileSystem::Ntfs => 8192,
+        // The boot region and its backup.
+        FileSystem::ExFat => 24 << head[108].clamp(9, 12),
+        FileSystem::Swap => head.len(),
+        _ => 0,
+    }
 }
 
 fn fat(disk: &Disk, head: &[u8], figures: Figures) -> Result<Option<Recognised>> {
@@ -91,10 +108,7 @@ fn signatures(head: &[u8]) -> impl Iterator<Item = (FileSystem, usize)> {
     let is = |at: usize, signature: &[u8]| head[at..].starts_with(signature);
     let at = |found: bool, file_system: FileSystem, at: usize| found.then_some((file_system, at));
     let lvm = (0..4).map(|sector| sector * 512).find(|&label| is(label, b"LABELONE") && is(label + 24, b"LVM2 001"));
-    let swap = [4096, 8192, 16384, 32768, 65536]
-        .into_iter()
-        .map(|page| page - 10)
-        .find(|&end| is(end, b"SWAPSPACE2") || is(end, b"SWAP-SPACE"));
+    let swap = swap::signature(head).map(|(_, page_bytes)| page_bytes - 10);
     // Metadata of version 1.1 or 1.2 (md(4)). 1.2 leaves what was before it, a FAT with all its tables too.
     let raid = [4096, 0].into_iter().find(|&superblock| is(superblock, &[0xFC, 0x4E, 0x2B, 0xA9, 1, 0, 0, 0]));
     let found = [
@@ -160,6 +174,7 @@ fn details(
         FileSystem::Swap => (text(&head[1024 + 28..][..16]), None),
         FileSystem::Iso9660 => (text(&head[ISO + 40..][..32]), None),
         FileSystem::Luks if head[6..8] == [0, 2] => (text(&head[24..72]), None),
+        FileSystem::Ntfs if counted => ntfs::describe(disk).unwrap_or_default(),
         FileSystem::ExFat if counted => (exfat_label(disk, head)?, exfat::free_bytes(disk).ok().flatten()),
         _ => (None, None),
     })

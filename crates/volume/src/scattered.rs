@@ -21,15 +21,25 @@ impl Scattered {
     pub(crate) fn new(disk: &Disk, pieces: impl IntoIterator<Item = ByteRange>) -> Result<Self> {
         let mut file = Self { disk: disk.clone(), pieces: Vec::new(), len_bytes: 0 };
         for piece in pieces {
-            let outside = || Error::new(ErrorKind::OutOfBounds, "read").at_offset(piece.start());
-            if !disk.range().contains(piece) {
-                return Err(outside());
-            }
-            file.pieces.push((file.len_bytes, piece));
-            // Pieces may lie on each other, as often as they are named.
-            file.len_bytes = file.len_bytes.checked_add(piece.len()).ok_or_else(outside)?;
+            file.push(piece)?;
         }
         Ok(file)
+    }
+
+    /// Adds a piece at the end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfBounds`] for one outside the disk.
+    pub(crate) fn push(&mut self, piece: ByteRange) -> Result<()> {
+        let outside = || Error::new(ErrorKind::OutOfBounds, "read").at_offset(piece.start());
+        if !self.disk.range().contains(piece) {
+            return Err(outside());
+        }
+        // Pieces may lie on each other, as often as they are named.
+        let len_bytes = self.len_bytes.checked_add(piece.len()).ok_or_else(outside)?;
+        self.pieces.push((self.len_bytes, piece));
+        self.len_bytes = len_bytes;
+        Ok(())
     }
 
     /// The bytes of all pieces.
@@ -37,9 +47,10 @@ impl Scattered {
         self.len_bytes
     }
 
-    /// Where the pieces lie, in the order of the file.
-    pub(crate) fn places(&self) -> impl Iterator<Item = ByteRange> + '_ {
-        self.pieces.iter().map(|&(_, place)| place)
+    /// Where on the disk the byte `offset` of the file is; `None` beyond the last piece.
+    pub(crate) fn place_of(&self, offset: u64) -> Option<u64> {
+        let next = self.pieces.partition_point(|&(first, place)| first + place.len() <= offset);
+        self.pieces.get(next).map(|&(first, place)| place.start() + (offset - first))
     }
 
     /// Reads from the byte `offset` of the file.
@@ -145,6 +156,10 @@ mod tests {
         file.read(1000, &mut bytes).unwrap();
         assert_eq!((bytes[0], bytes[23], bytes[24], bytes[535], bytes[536], bytes[699]), (6, 6, 1, 1, 16, 16));
         assert_eq!(file.len_bytes(), 5632);
+        assert_eq!(
+            [0, 1023, 1024, 5631, 5632].map(|at| file.place_of(at)),
+            [Some(2560), Some(3583), Some(512), Some(12287), None]
+        );
     }
 
     #[test]

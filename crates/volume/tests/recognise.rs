@@ -6,7 +6,7 @@ mod judge;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
-use block_device::Disk;
+use block_device::{Disk, ErrorKind};
 use disks::{MIB, load, memory};
 use judge::content;
 use volume::{DiskCursor, FileSystem, Volume, inspect};
@@ -73,10 +73,58 @@ fn signatures_are_found_in_their_places() {
         let disk = planted(bytes);
         let found = inspect(&disk).unwrap();
         assert_eq!(found.volumes[0].file_system, file_system);
-        assert_eq!(
-            volume::free_space(&disk, &found.volumes[0]).unwrap_err().kind(),
-            block_device::ErrorKind::Unsupported
-        );
+        // Nothing but the signature is there.
+        let error = volume::free_space(&disk, &found.volumes[0]).unwrap_err();
+        let expected = match file_system {
+            FileSystem::Ntfs | FileSystem::ExFat | FileSystem::Swap | FileSystem::BitLocker | FileSystem::Luks => {
+                ErrorKind::Refused
+            }
+            _ => ErrorKind::Unsupported,
+        };
+        assert_eq!(error.kind(), expected, "{error}");
+    }
+}
+
+#[test]
+fn what_is_not_supported_yet_or_encrypted_is_named() {
+    let cases: [(&str, &[(u64, &[u8])]); 4] = [
+        ("the free space of XFS is not supported yet", &[(0, b"XFSB")]),
+        ("the free space of Btrfs is not supported yet", &[(65600, b"_BHRfS_M")]),
+        ("it is encrypted (BitLocker)", &[(3, b"-FVE-FS-"), (510, &[0x55, 0xAA])]),
+        ("it is encrypted (LUKS)", &[(0, b"LUKS\xBA\xBE\0\x02")]),
+    ];
+    for (reason, bytes) in cases {
+        let disk = planted(bytes);
+        let found = inspect(&disk).unwrap();
+        let error = volume::free_space(&disk, &found.volumes[0]).unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+/// The signature of one file system where another one keeps nothing of its own: one of the two is left over.
+#[test]
+fn law1_two_signatures_are_a_doubt_and_nothing_is_given_away() {
+    let ntfs: [(u64, &[u8]); 2] = [(3, b"NTFS    "), (510, &[0x55, 0xAA])];
+    let exfat: [(u64, &[u8]); 2] = [(3, b"EXFAT   "), (510, &[0x55, 0xAA])];
+    let mut ext = vec![0; 64];
+    (ext[4], ext[56], ext[57]) = (1, 0x53, 0xEF);
+    let ext: (u64, &[u8]) = (1024, &ext);
+    let swap: (u64, &[u8]) = (4086, b"SWAPSPACE2");
+    let iso: (u64, &[u8]) = (32768, b"\x01CD001");
+    let cases = [
+        (FileSystem::Ntfs, vec![ntfs[0], ntfs[1], ext]),
+        (FileSystem::Ntfs, vec![ntfs[0], ntfs[1], swap]),
+        (FileSystem::ExFat, vec![exfat[0], exfat[1], ext]),
+        (FileSystem::ExFat, vec![exfat[0], exfat[1], swap]),
+        (FileSystem::Ext2, vec![ext, swap]),
+        (FileSystem::Swap, vec![swap, iso]),
+    ];
+    for (file_system, pieces) in cases {
+        let disk = planted(&pieces);
+        let found = inspect(&disk).unwrap();
+        assert_eq!(found.volumes[0].file_system, file_system);
+        let error = volume::free_space(&disk, &found.volumes[0]).unwrap_err();
+        assert!(error.to_string().contains("one of them is left over"), "{error}");
     }
 }
 

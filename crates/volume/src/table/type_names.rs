@@ -4,6 +4,8 @@ const DYNAMIC_DISK: &str = "Windows dynamic disk";
 const STORAGE_SPACES: &str = "Windows Storage Spaces";
 const LVM: &str = "Linux LVM";
 const RAID: &str = "Linux RAID";
+/// Of both kinds of table.
+pub(crate) const SWAP: &str = "Linux swap";
 
 /// Whether a partition of this type is a volume manager's, which lays volumes out in it as it likes.
 pub(crate) fn is_managed(name: &str) -> bool {
@@ -20,7 +22,7 @@ pub(super) fn mbr(kind: u8) -> String {
         0x0B | 0x0C => "FAT32",
         0x27 => "Windows recovery",
         0x42 => DYNAMIC_DISK,
-        0x82 => "Linux swap",
+        0x82 => SWAP,
         0x83 => "Linux",
         0x8E => LVM,
         0xA5 => "FreeBSD",
@@ -45,7 +47,7 @@ const GPT: [(&str, &str); 16] = [
     ("0fc63daf-8483-4772-8e79-3d69d8477de4", "Linux"),
     ("4f68bce3-e8cd-4db1-96e7-fbcaf984b709", "Linux root (x86-64)"),
     ("933ac7e1-2eb4-4f13-b844-0e14e2aef915", "Linux home"),
-    ("0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", "Linux swap"),
+    ("0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", SWAP),
     ("e6d6d379-f507-44c2-a23c-238f2a3df928", LVM),
     ("a19d880f-05fc-4d3b-a006-743f0f84911e", RAID),
     ("ca7d7ccb-63ed-4c53-861c-1742536059cc", "Linux LUKS"),
