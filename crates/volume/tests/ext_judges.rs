@@ -112,6 +112,9 @@ fn free_blocks_are_those_of_dumpe2fs_after_tune2fs_and_resize2fs() {
     agree(&image, "without a journal");
     content("tune2fs", &["-O", "^metadata_csum", image.name()]).unwrap();
     agree(&image, "without checksums");
+    // debugfs does not keep the quota files.
+    let Some(quota) = Image::made(64, &["-t", "ext4", "-O", "quota,project"]) else { return };
+    agree(&quota, "quota");
     let Some(old) = Image::made(64, &["-t", "ext2", "-b", "1024"]) else { return };
     content("tune2fs", &["-j", old.name()]).unwrap();
     agree(&old, "a journal added");

@@ -128,10 +128,6 @@ impl JournalSuperblock {
         }
         Ok(())
     }
-
-    fn has(&self, incompat: u32) -> bool {
-        self.features[1] & incompat != 0
-    }
 }
 
 fn not_replayed(why: &str) -> Error {
@@ -299,10 +295,8 @@ impl Log<'_> {
     }
 
     fn read_revoked(&self, bytes: &[u8], revoked: &mut Vec<u64>) -> Result<()> {
-        if !self.superblock.has(INCOMPAT_REVOKE) {
-            return Err(corrupt("its journal revokes blocks without saying that it can"));
-        }
-        let record = if self.superblock.has(INCOMPAT_64BIT) { 8 } else { 4 };
+        // The kernel notes the feature in its superblock only after the first block was revoked, and replays without it.
+        let record = if self.superblock.features[1] & INCOMPAT_64BIT != 0 { 8 } else { 4 };
         let used = be32(bytes, HEADER_BYTES) as usize;
         if used < HEADER_BYTES + 4
             || used > bytes.len() - TAIL_BYTES
