@@ -4,7 +4,7 @@
 
 use block_device::{Error, ErrorKind, Result};
 
-use super::{refused, unread};
+use super::{dirty, unread};
 
 /// The three sets of feature bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,16 +94,15 @@ impl Features {
         check_set(self.compat, COMPAT_READ, &COMPAT_NAMES, "compatible")?;
         check_set(self.incompat, INCOMPAT_READ, &INCOMPAT_NAMES, "incompatible")?;
         check_set(self.ro_compat, RO_COMPAT_READ, &RO_COMPAT_NAMES, "read-only compatible")?;
-        let excludes =
-            |a: &str, b: &str| refused(format!("it has both features {a} and {b}, which exclude each other"));
+        let excludes = |a: &str, b: &str| dirty(format!("it has both features {a} and {b}, which exclude each other"));
         if self.has_ro_compat(RO_COMPAT_GDT_CSUM) && self.has_ro_compat(RO_COMPAT_METADATA_CSUM) {
             return Err(excludes("uninit_bg", "metadata_csum"));
         }
         if self.has_incompat(INCOMPAT_CSUM_SEED) && !self.has_ro_compat(RO_COMPAT_METADATA_CSUM) {
-            return Err(refused("it has the feature metadata_csum_seed, and not metadata_csum"));
+            return Err(dirty("it has the feature metadata_csum_seed, and not metadata_csum"));
         }
         if self.has_incompat(INCOMPAT_RECOVER) && !self.has_compat(COMPAT_HAS_JOURNAL) {
-            return Err(refused("it needs recovery from a journal, and has no journal"));
+            return Err(dirty("it needs recovery from a journal, and has no journal"));
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::features::RO_COMPAT_METADATA_CSUM;
 use super::fixed::Fixed;
 use super::geometry::Geometry;
 use super::superblock::{self, Superblock};
-use super::{corrupt, inode, journal, mmp, refused};
+use super::{corrupt, dirty, inode, journal, mmp};
 use crate::disk_cursor::read_at;
 
 /// The free runs of an ext volume: ranges of it, ascending, joined, whole blocks. After an error it is at its end.
@@ -47,7 +47,9 @@ impl FreeRuns {
                 disk.len_bytes()
             )));
         }
-        let mut maps = Maps::open(Blocks::on_disk(disk, geometry), superblock)?;
+        let blocks = Blocks::on_disk(disk, geometry);
+        superblock::check_copy(&bytes, geometry, &blocks)?;
+        let mut maps = Maps::open(blocks, superblock)?;
         maps.check()?;
         Ok(Self { maps, group: 0, next: 0, clusters: 0, open: None, finished: false })
     }
@@ -239,13 +241,13 @@ fn replayed_superblock(blocks: &Blocks, before: &Geometry) -> Result<Superblock>
     let start = usize::try_from(superblock::START % before.block_bytes()).expect("within a block");
     let bytes = block[start..start + superblock::BYTES].try_into().expect("within a block");
     let superblock = Superblock::from_bytes(bytes).map_err(|error: Error| {
-        refused("its journal would write a superblock that is not to be believed").caused_by(error)
+        dirty("its journal would write a superblock that is not to be believed").caused_by(error)
     })?;
     let mut now = superblock.geometry.clone();
     // A copy made before the mount was noted does not need recovery yet.
     now.features.incompat |= super::features::INCOMPAT_RECOVER;
     if now != *before {
-        return Err(refused("its journal would change its size or its features").advise("mount it once, or run e2fsck"));
+        return Err(dirty("its journal would change its size or its features"));
     }
     Ok(superblock)
 }

@@ -166,7 +166,7 @@ impl Geometry {
     }
 
     /// Whether a group begins with the superblock or a copy of it.
-    fn has_superblock(&self, group: u32) -> bool {
+    pub(super) fn has_superblock(&self, group: u32) -> bool {
         if group == 0 {
             return true;
         }

@@ -18,7 +18,7 @@ use super::blocks::{Blocks, Logged, Overlay};
 use super::checksum::crc32c;
 use super::geometry::Geometry;
 use super::inode::FileMap;
-use super::{corrupt, dirty, refused};
+use super::{corrupt, dirty};
 
 /// The first four bytes of every block that belongs to the journal itself.
 pub(super) const MAGIC: u32 = 0xC03B_3998;
@@ -330,8 +330,7 @@ impl Log<'_> {
         for tag in tags {
             self.blocks.read_disk(tag.logged.at, &mut bytes)?;
             if crc32c(seed, &bytes) != tag.checksum {
-                return Err(refused(format!("the copy of block {} in its journal has a wrong checksum", tag.block))
-                    .advise("run e2fsck on it first"));
+                return Err(corrupt(format!("the copy of block {} in its journal has a wrong checksum", tag.block)));
             }
         }
         Ok(())

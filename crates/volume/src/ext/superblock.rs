@@ -2,13 +2,14 @@
 
 use block_device::Result;
 
+use super::blocks::Blocks;
 use super::checksum::crc32c;
 use super::features::{
     COMPAT_HAS_JOURNAL, Features, INCOMPAT_64BIT, INCOMPAT_CSUM_SEED, INCOMPAT_META_BG, INCOMPAT_MMP, INCOMPAT_RECOVER,
     RO_COMPAT_BIGALLOC, RO_COMPAT_METADATA_CSUM,
 };
 use super::geometry::Geometry;
-use super::{corrupt, dirty, refused, u16_at, u32_at, unread};
+use super::{corrupt, dirty, u16_at, u32_at, unread};
 
 /// Where it lies, and how long it is. It is within a block, whatever the block's size.
 pub(super) const START: u64 = 1024;
@@ -63,6 +64,29 @@ impl Superblock {
     }
 }
 
+/// Where the sizes are that every copy of the superblock has in common. What changes while it is mounted is not among
+/// them: features, reserves, identifiers.
+const SIZES: [std::ops::Range<usize>; 5] = [0..8, 0x14..0x2C, 0x38..0x3A, 0x58..0x5A, 0x150..0x154];
+
+/// Checks the first copy of the superblock where there are no checksums: there a wrong size shows only in comparison.
+///
+/// # Errors
+/// `Corrupt` where it is of another file system; those of reading.
+pub(super) fn check_copy(superblock: &[u8; BYTES], geometry: &Geometry, blocks: &Blocks) -> Result<()> {
+    let with_copy = (1..geometry.groups()).find(|&group| geometry.has_superblock(group));
+    let Some(group) = with_copy.filter(|_| !geometry.features.has_ro_compat(RO_COMPAT_METADATA_CSUM)) else {
+        return Ok(());
+    };
+    let mut copy = vec![0; blocks.len_bytes()];
+    blocks.read(geometry.group_blocks(group).0, &mut copy)?;
+    // Revision 0 has none but the first.
+    let sizes = if u32_at(superblock, 0x4C) == 0 { &SIZES[..3] } else { &SIZES[..] };
+    if sizes.iter().any(|field| copy[field.clone()] != superblock[field.clone()]) {
+        return Err(corrupt(format!("its superblock, and the copy of it in group {group}, are of other sizes")));
+    }
+    Ok(())
+}
+
 fn check_state(state: u16) -> Result<()> {
     if state & STATE_ERRORS != 0 {
         return Err(dirty("its superblock says that errors were found"));
@@ -104,7 +128,7 @@ fn geometry(bytes: &[u8; BYTES], features: Features) -> Result<Geometry> {
             (8, 0) => Some(8),
             (0, _) => return Err(unread("its journal is on another device")),
             (inode, 0) => return Err(unread(format!("its journal is inode {inode}, not 8"))),
-            (_, device) => return Err(refused(format!("its journal is an inode and on device {device:#x}"))),
+            (_, device) => return Err(corrupt(format!("its journal is an inode and on device {device:#x}"))),
         }
     } else {
         None
@@ -117,7 +141,8 @@ fn geometry(bytes: &[u8; BYTES], features: Features) -> Result<Geometry> {
         blocks: wide(bytes, features, 4, 0x150),
         first_data_block: u64::from(u32_at(bytes, 0x14)),
         blocks_per_group: u32_at(bytes, 0x20),
-        clusters_per_group: if bigalloc { u32_at(bytes, 0x24) } else { u32_at(bytes, 0x20) },
+        // Without bigalloc this was once the fragments of a group, of which each was a block.
+        clusters_per_group: u32_at(bytes, 0x24),
         inodes: u32_at(bytes, 0),
         inodes_per_group: u32_at(bytes, 0x28),
         inode_bytes: if revision_1 { u16_at(bytes, 0x58) } else { 128 },

@@ -56,6 +56,12 @@ impl HandMade {
     pub(super) fn crash(&mut self, transactions: u32) {
         // It begins near the end of the journal, and goes on at its beginning.
         let start = JOURNAL_BLOCKS - 1 - self.below(20) as u64;
+        // What an earlier lap has left: right in itself, and it would call a whole group free.
+        let mut earlier = Writer { at: start, sequence: SEQUENCE - 40, written: 0 };
+        let nothing = vec![0; self.recipe.block() as usize];
+        while earlier.written + 4 < JOURNAL_BLOCKS - 1 {
+            self.log(&mut earlier, &[(self.block_bitmaps[0], nothing.clone())], &[], true);
+        }
         let mut writer = Writer { at: start, sequence: SEQUENCE, written: 0 };
         let mut state = self.before.clone();
         let groups = self.recipe.groups as usize;

@@ -223,6 +223,11 @@ impl HandMade {
         self.bytes[offset as usize..][..bytes.len()].copy_from_slice(bytes);
     }
 
+    /// Changes one bit, and no checksum.
+    pub fn flip(&mut self, at: usize) {
+        self.bytes[at] ^= 1;
+    }
+
     pub fn seed(&self) -> u32 {
         match self.recipe.checksums {
             Checksums::Seeded => 0x1234_5678,
