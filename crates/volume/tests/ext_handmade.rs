@@ -45,7 +45,7 @@ proptest! {
         if let Ok(free) = free(&made.disk()) {
             prop_assert_eq!(overlap(&free, &naive_ext::used(&made.bytes)), None, "{:?}", &made.recipe);
             if made.recipe.has_bits() {
-                prop_assert!(ext_image::both(&free, &made.free()) == free, "{:?}", &made.recipe);
+                prop_assert!(ext_image::both(&free, &made.free_after()) == free, "{:?}", &made.recipe);
             }
         }
     }

@@ -76,7 +76,10 @@ impl Recipe {
         let checksums = [Checksums::Crc32c, Checksums::Seeded, Checksums::Crc16, Checksums::None];
         let checksums = checksums[usize::from(bytes[0] & 3)];
         let cluster_shift = if bit(0, 2) && bit(0, 3) { 2 } else { 0 };
-        let groups = 1 + u32::from(bytes[1] % 12);
+        let block_shift = if cluster_shift == 0 && bit(0, 6) && bit(0, 7) { 12 } else { 10 };
+        // A few MiB at most.
+        let most_groups = if block_shift + cluster_shift > 10 { 4 } else { 12 };
+        let groups = 1 + u32::from(bytes[1]) % most_groups;
         let meta = (bit(0, 4) && bit(0, 5)).then_some(0);
         let journal = match (bytes[2] & 7, checksums) {
             (0, _) => Journal::None,
@@ -84,7 +87,7 @@ impl Recipe {
             _ => Journal::Full(u32::from(bytes[2] >> 3 & 7)),
         };
         Self {
-            block_shift: if bit(0, 6) && bit(0, 7) { 12 } else { 10 },
+            block_shift,
             cluster_shift,
             groups,
             clusters_per_group: 256 + 8 * u32::from(bytes[3] % 32),

@@ -7,6 +7,7 @@ mod journal;
 mod layout;
 
 pub use checksums::{crc16, crc32c};
+pub use journal::JOURNAL_UUID;
 pub use layout::{Checksums, Copies, INODES_PER_GROUP, JOURNAL_BLOCKS, Journal, Recipe};
 
 use block_device::{ByteRange, Disk, Durability, MemoryDisk};
@@ -133,12 +134,9 @@ impl HandMade {
             self.before.used[cluster] = true;
             let group = self.group_of(cluster);
             // A bitmap can be left out if nothing is in the group but what every group has.
-            let own = self.recipe.group_start(group as u32);
-            let has_base = block < own + self.recipe.base(group as u32);
-            if !has_base
-                && (self.recipe.flex
-                    || !self.inode_tables.is_empty() && self.inode_tables.len() == self.recipe.groups as usize)
-            {
+            let is_base = block < self.recipe.group_start(group as u32) + self.recipe.base(group as u32);
+            let every_group_has_it = !self.recipe.flex && self.inode_tables.len() < self.recipe.groups as usize;
+            if !is_base && !every_group_has_it {
                 self.before.uninit[group] = false;
             }
         }
@@ -177,9 +175,9 @@ impl HandMade {
                 self.before.uninit[group] = false;
             }
         }
-        for start in (0..self.bytes.len()).step_by(8) {
-            let noise = self.below(usize::MAX) as u64;
-            self.bytes[start..start + 8].copy_from_slice(&noise.to_le_bytes());
+        let noise: Vec<u8> = (0..4096).map(|_| self.below(256) as u8).collect();
+        for chunk in self.bytes.chunks_mut(noise.len()) {
+            chunk.copy_from_slice(&noise[..chunk.len()]);
         }
         // The boot sectors are no partition table.
         self.bytes[..1024].fill(0);
@@ -433,13 +431,21 @@ impl HandMade {
 
     /// What is free before and after the replay, in bytes.
     pub fn free(&self) -> Vec<ByteRange> {
-        let mut runs: Vec<(u64, u64)> = Vec::new();
-        for cluster in 0..self.before.used.len() {
+        self.runs(|cluster| {
             // Where there was no bitmap, only what is fixed is in use.
             let before = self.before.used[cluster] && !self.before.uninit[self.group_of(cluster)];
-            if before || self.after.used[cluster] {
-                continue;
-            }
+            !before && !self.after.used[cluster]
+        })
+    }
+
+    /// What is free after the replay, whatever the disk says.
+    pub fn free_after(&self) -> Vec<ByteRange> {
+        self.runs(|cluster| !self.after.used[cluster])
+    }
+
+    fn runs(&self, is_free: impl Fn(usize) -> bool) -> Vec<ByteRange> {
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for cluster in (0..self.before.used.len()).filter(|&cluster| is_free(cluster)) {
             let start = self.recipe.first_data_block() + ((cluster as u64) << self.recipe.cluster_shift);
             match runs.last_mut() {
                 Some(open) if open.1 == start => open.1 += self.recipe.ratio(),
