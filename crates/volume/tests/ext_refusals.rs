@@ -391,6 +391,11 @@ fn a_log_that_contradicts_itself_is_not_replayed() {
     refuses(full(), change_log(1, |it| it[13] = 1), "would write block");
     refuses(full(), change_log(1, |it| it[20] = 1), "would write block");
     refuses(full(), change_log(1, |it| it[27] ^= 1), "wrong checksum");
+    // A block lost in the midst: it would end the log.
+    for kind in [1, 2] {
+        refuses(full(), change_log(kind, |it| it[0] = 0), "goes on behind its end");
+        refuses(full(), change_log(kind, |it| it[8] ^= 0x40), "goes on behind its end");
+    }
     // Tags without end.
     refuses(
         full(),

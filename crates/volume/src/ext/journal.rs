@@ -4,7 +4,8 @@
 //! inode of the file system, of version 2, with checksums of version 3 (crc32c), without fast commits and without an
 //! error noted; every block of it that belongs to a transaction has the right checksum. Anything else refuses. Two things
 //! end the log, as they do for the kernel: a block without the magic number, and one of another transaction than comes
-//! next. What no commit block follows does not count.
+//! next. What no commit block follows does not count; but if something later follows the end, a block was lost, and that
+//! refuses, too.
 //!
 //! A block is replayed from the last transaction that holds it, unless the same or a later one revoked it.
 //!
@@ -171,9 +172,13 @@ pub(super) fn replay(file: &FileMap, blocks: &Blocks, geometry: &Geometry) -> Re
         revoked: HashMap::new(),
     };
     let mut transaction = 0;
+    let (mut end, mut left) = (log.at, log.left);
     while log.read_transaction(transaction)? {
         transaction += 1;
+        (end, left) = (log.at, log.left);
     }
+    (log.at, log.left) = (end, left);
+    log.check_rest(transaction)?;
     let Log { mut written, revoked, .. } = log;
     written.retain(|block, (by, _)| revoked.get(block).is_none_or(|revoked| *revoked < *by));
     let mut own = file.data.clone();
@@ -244,6 +249,26 @@ impl Log<'_> {
                 other => return Err(corrupt(format!("its journal has a block of type {other}"))),
             }
         }
+    }
+
+    /// Checks that nothing behind the end of the log is of a later transaction than the first that is not finished, and
+    /// that this one is not finished. A block that is lost in the midst of the log ends it, and what follows would be lost
+    /// as quietly; the kernel, which writes one transaction after the other, leaves no such log.
+    fn check_rest(&mut self, number: u32) -> Result<()> {
+        let sequence = self.superblock.sequence.wrapping_add(number);
+        let mut bytes = vec![0; self.blocks.len_bytes()];
+        while self.left > 0 {
+            self.blocks.read_disk(block_of(self.file, self.at)?, &mut bytes)?;
+            let (kind, later) = (be32(&bytes, 4), be32(&bytes, 8).wrapping_sub(sequence));
+            let is_later = later == 0 && kind == COMMIT || (1..1 << 31).contains(&later);
+            let sum_at = if kind == COMMIT { 0x10 } else { bytes.len() - TAIL_BYTES };
+            // Without the right checksum it may be left over from another file system.
+            if be32(&bytes, 0) == MAGIC && is_later && self.check_checksum(&mut bytes, sum_at).is_ok() {
+                return Err(corrupt("its journal goes on behind its end"));
+            }
+            self.step()?;
+        }
+        Ok(())
     }
 
     /// Goes on to the next block of the log.
