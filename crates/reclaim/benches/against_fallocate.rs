@@ -113,7 +113,7 @@ fn print(path: &Path) -> reclaim::Fingerprint {
 /// Trims; the moment at which it was planned, and what is left allocated.
 fn trim(path: &Path) -> (Taken, u64) {
     let disk = image(path, Access::ReadWrite).disk;
-    let plan = plan(&disk, &PlanOptions { zeros_only: true }, &mut ()).expect("a plan");
+    let plan = plan(&disk, &PlanOptions { zeros_only: true, ..PlanOptions::default() }, &mut ()).expect("a plan");
     let planned = Taken::so_far(Who::This);
     let outcome = carry_out(&disk, &plan, &mut ()).expect("carried out");
     assert!(outcome.stopped.is_none(), "{:?}", outcome.stopped);

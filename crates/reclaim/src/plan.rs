@@ -11,6 +11,8 @@ use crate::survey::{is_refusal, plan_volumes};
 pub struct PlanOptions {
     /// Only runs of zeroes: what the file systems inside say is free is not looked at.
     pub zeros_only: bool,
+    /// What lies between partitions counts as free, too: see [`volume::gaps`].
+    pub gaps: bool,
 }
 
 /// What can be freed on one disk, as long as nobody writes to it.
@@ -20,8 +22,8 @@ pub struct Plan {
     pub ranges: Vec<ByteRange>,
     /// Allocated bytes in granules that read as zero.
     pub zero_bytes: u64,
-    /// Allocated bytes in granules that can go only because a file system says so. They are not all read: some may
-    /// hold zeroes.
+    /// Allocated bytes in granules that can go only because a file system says so, or because they lie in a gap that was
+    /// asked for. They are not all read: some may hold zeroes.
     pub free_space_bytes: u64,
     /// What was left alone, and why. Runs of zeroes in it are freed all the same, unless it is the whole disk that
     /// cannot give anything back.
@@ -71,7 +73,7 @@ pub struct LeftAlone {
 }
 
 /// Finds what can be freed: zero runs, and unless `options` says otherwise the free space of every file system inside
-/// that can be read and vouches for itself. Changes nothing.
+/// that can be read and vouches for itself; the gaps between partitions if it asks for them. Changes nothing.
 ///
 /// See [`plan_with`] for how.
 ///
@@ -85,7 +87,8 @@ pub fn plan(disk: &Disk, options: &PlanOptions, observer: &mut dyn Observer) -> 
     }
     match volume::inspect(disk) {
         Ok(contents) => {
-            plan_volumes(disk, &contents, &|volume| Ok(Box::new(volume::free_space(disk, volume)?)), observer)
+            let gaps = if options.gaps { volume::gaps(disk) } else { Ok(Vec::new()) };
+            plan_volumes(disk, &contents, gaps, &|volume| Ok(Box::new(volume::free_space(disk, volume)?)), observer)
         }
         Err(error) if is_refusal(&error) => {
             let mut plan = zeros(observer)?;

@@ -44,13 +44,47 @@ fn innermost_reason(error: &Error) -> String {
     }
 }
 
-/// Plans for a disk that holds `contents`.
+/// Who is asked what is free.
+#[derive(Clone, Copy)]
+enum Owner<'a> {
+    Volume(&'a Volume),
+    /// Nobody: all of it is free.
+    Gap(ByteRange),
+}
+
+impl<'a> Owner<'a> {
+    fn range(self) -> ByteRange {
+        match self {
+            Self::Volume(volume) => volume.range,
+            Self::Gap(range) => range,
+        }
+    }
+
+    fn open<'r>(self, open: &Open<'r>) -> Result<Runs<'r>> {
+        match self {
+            Self::Volume(volume) => open(volume),
+            Self::Gap(range) => Ok(Box::new(std::iter::once(Ok(range)))),
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Self::Volume(volume) => name_of(volume),
+            Self::Gap(_) => GAPS.to_owned(),
+        }
+    }
+}
+
+const GAPS: &str = "the gaps between the partitions";
+
+/// Plans for a disk that holds `contents`, and has `gaps` between its partitions if they were asked for.
 ///
 /// A volume that refuses, at once or half-way, is left alone: the disk is then walked again without it, because what it
 /// had called free before is not to be believed either.
 pub(crate) fn plan_volumes(
     disk: &Disk,
     contents: &Contents,
+    gaps: Result<Vec<ByteRange>>,
     open: &Open<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Plan> {
@@ -60,24 +94,31 @@ pub(crate) fn plan_volumes(
     refused.extend(unrecognised(contents));
     let shared: Vec<ByteRange> = shared.into_iter().map(|(range, _)| range).collect();
 
-    let mut volumes: Vec<&Volume> = contents.volumes.iter().collect();
-    volumes.sort_by_key(|volume| volume.range);
+    let gaps = match gaps {
+        Err(error) if is_refusal(&error) => {
+            refused.push(LeftAlone::after(&error, disk.range(), GAPS.to_owned()));
+            Vec::new()
+        }
+        other => other?,
+    };
+    let mut owners: Vec<Owner<'_>> = contents.volumes.iter().map(Owner::Volume).collect();
+    owners.extend(gaps.into_iter().map(Owner::Gap));
+    owners.sort_by_key(|owner| owner.range());
     loop {
         let mut sources = Vec::new();
         let mut trusted = Vec::new();
-        for volume in volumes {
-            match open(volume) {
+        for owner in owners {
+            let range = owner.range();
+            match owner.open(open) {
                 Ok(runs) => {
-                    sources.push(Source { range: volume.range, runs, said_up_to: volume.range.start() });
-                    trusted.push(volume);
+                    sources.push(Source { range, runs, said_up_to: range.start() });
+                    trusted.push(owner);
                 }
-                Err(error) if is_refusal(&error) => {
-                    refused.push(LeftAlone::after(&error, volume.range, name_of(volume)));
-                }
+                Err(error) if is_refusal(&error) => refused.push(LeftAlone::after(&error, range, owner.name())),
                 Err(error) => return Err(error),
             }
         }
-        volumes = trusted;
+        owners = trusted;
         let mut free = FreeSpace { sources, current: 0, rest: None, shared: &shared, failed: None };
         match plan_with(disk, &mut free, observer) {
             Ok(mut plan) => {
@@ -87,8 +128,8 @@ pub(crate) fn plan_volumes(
             }
             Err(error) => match free.failed {
                 Some(at) if is_refusal(&error) => {
-                    let volume = volumes.remove(at);
-                    refused.push(LeftAlone::after(&error, volume.range, name_of(volume)));
+                    let owner = owners.remove(at);
+                    refused.push(LeftAlone::after(&error, owner.range(), owner.name()));
                 }
                 _ => return Err(error),
             },

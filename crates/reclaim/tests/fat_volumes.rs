@@ -151,7 +151,7 @@ fn trim_keeps_one_of_ten(len_bytes: u64, fat_bits: &str, volume_start: u64) {
     }
 
     // Hardly anything of it reads as zero.
-    let zeros = plan(&disk, &PlanOptions { zeros_only: true }, &mut ()).unwrap();
+    let zeros = plan(&disk, &PlanOptions { zeros_only: true, ..PlanOptions::default() }, &mut ()).unwrap();
     let plan = plan(&disk, &PlanOptions::default(), &mut ()).unwrap();
     assert_eq!(plan.refused, []);
     assert!(zeros.gain_bytes() < 2 * MIB, "{}", zeros.gain_bytes());

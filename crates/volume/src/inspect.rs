@@ -7,7 +7,7 @@ use block_device::{ByteRange, Disk, Result, Window};
 use crate::disk_cursor::read_at;
 use crate::recognise::{Figures, Recognised, recognise, spoiled_fat};
 use crate::table::{Found, gpt, mbr, type_names};
-use crate::{Contents, Volume};
+use crate::{Contents, FileSystem, Volume};
 
 /// Finds the partition table and the file systems of `disk`.
 ///
@@ -23,14 +23,21 @@ pub fn inspect(disk: &Disk) -> Result<Contents> {
 }
 
 /// What [`inspect`] finds, and why its volumes should be left alone.
+#[derive(Default)]
 pub(crate) struct Survey {
     pub(crate) contents: Contents,
+    /// What the partition table has of the disk, and keeps free for itself.
+    pub(crate) table_places: Vec<ByteRange>,
+    /// Numbers of partitions that only hold other partitions.
+    pub(crate) containers: HashSet<u32>,
+    /// The file system that the whole disk begins like, beside its partition table.
+    pub(crate) on_the_whole: Option<FileSystem>,
     /// Reasons why another system may see other partitions or file systems here.
     pub(crate) doubts: Vec<String>,
 }
 
 pub(crate) fn survey(disk: &Disk, figures: Figures) -> Result<Survey> {
-    let mut survey = Survey { contents: Contents::default(), doubts: Vec::new() };
+    let mut survey = Survey::default();
     let whole = recognise(disk, figures)?;
     if whole.is_none()
         && let Some(why) = spoiled_fat(disk)?
@@ -41,6 +48,7 @@ pub(crate) fn survey(disk: &Disk, figures: Figures) -> Result<Survey> {
         Some(found) => {
             if let Some(whole) = whole {
                 let name = whole.file_system;
+                survey.on_the_whole = Some(name);
                 survey
                     .contents
                     .warnings
@@ -50,6 +58,8 @@ pub(crate) fn survey(disk: &Disk, figures: Figures) -> Result<Survey> {
             survey.doubts.extend(found.doubts);
             look_into_partitions(disk, &found.table.partitions, &found.containers, figures, &mut survey)?;
             survey.contents.table = Some(found.table);
+            survey.table_places = found.places;
+            survey.containers = found.containers;
         }
         None => {
             if let Some(whole) = whole {

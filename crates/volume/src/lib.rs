@@ -28,6 +28,7 @@ mod exfat;
 mod ext;
 pub mod fat;
 mod free_space;
+mod gaps;
 mod inspect;
 mod ntfs;
 mod partition_write;
@@ -39,6 +40,7 @@ mod used_map;
 
 pub use disk_cursor::DiskCursor;
 pub use free_space::{FreeSpace, free_space};
+pub use gaps::gaps;
 pub use inspect::inspect;
 pub use partition_write::*;
 

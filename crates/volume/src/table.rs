@@ -20,6 +20,8 @@ pub(crate) struct Found {
     pub(crate) table: PartitionTable,
     /// Numbers of partitions that only hold other partitions.
     pub(crate) containers: HashSet<u32>,
+    /// What the table itself has, and what it keeps for itself, as far as that lies in no partition.
+    pub(crate) places: Vec<ByteRange>,
     /// Oddities that leave no doubt where the partitions are.
     pub(crate) warnings: Vec<String>,
     /// Oddities after which somebody else may see other partitions.

@@ -26,8 +26,10 @@ const SHORT_LIST: usize = 16;
 
 /// Give back what an image occupies and nobody needs
 ///
-/// Two things: what is all zero, and what the file system inside (FAT) says is free. Nobody else may have the image open
-/// meanwhile. An image that `attach` has mounted is trimmed through its mount point instead.
+/// Two things: what is all zero, and what the file systems inside (FAT, exFAT, NTFS, ext2 to ext4, Linux swap) say is
+/// free. A file system that was not unmounted cleanly, or contradicts itself, is left alone, and the reason is told. Nobody
+/// else may have the image open meanwhile, and no machine that uses it may be paused or hibernated. An image that `attach`
+/// has mounted is trimmed through its mount point instead.
 #[derive(Args)]
 #[command(after_help = "\
 It can be interrupted at any moment without harm, and run again.
@@ -43,6 +45,12 @@ pub(crate) struct Trim {
     /// Only what is all zero; do not ask the file system inside
     #[arg(long)]
     zeros_only: bool,
+    /// The space between partitions, too, where deleted partitions were
+    ///
+    /// Never partition tables and links to logical partitions, nor what boot loaders and volume managers may use: the first
+    /// 64 MiB of what lies before the first partition, 1 MiB after each link, the last MiB of the disk.
+    #[arg(long, conflicts_with = "zeros_only")]
+    gaps: bool,
     /// Say what would be given back, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -147,7 +155,8 @@ impl Trim {
             Some(describe::alone(&image.file, "trim")?)
         };
         let mut observer = Observer { progress: Progress::new(context), path: &self.image, alone };
-        let mut plan = reclaim::plan(disk, &PlanOptions { zeros_only: self.zeros_only }, &mut observer)?;
+        let options = PlanOptions { zeros_only: self.zeros_only, gaps: self.gaps };
+        let mut plan = reclaim::plan(disk, &options, &mut observer)?;
         if !self.zeros_only {
             plan.refused.extend(warnings(disk, &plan));
         }
@@ -196,10 +205,12 @@ impl Trim {
             )
             .into());
         };
-        if self.dry_run || self.verify || self.zeros_only {
+        if self.dry_run || self.verify || self.zeros_only || self.gaps {
             return Err(refuse(
                 format!("it is mounted at {}, and only the kernel knows what is free there", mounted_at.display()),
-                format!("run it without --dry-run, --verify and --zeros-only, or unmount it and run `{release}` first"),
+                format!(
+                    "run it without --dry-run, --verify, --zeros-only and --gaps, or unmount it and run `{release}` first"
+                ),
             )
             .into());
         }

@@ -267,6 +267,29 @@ verified: what is kept reads as before
 }
 
 #[test]
+fn trim_frees_what_lies_between_partitions_only_when_asked_to() {
+    let room = Room::new();
+    let image = room.create("disk.img", "256MiB");
+    // One partition, from 1 MiB to 100 MiB, and data in front of it, in it, behind it and at the very end.
+    let mut record = [0; 512];
+    (record[450], record[510], record[511]) = (0x83, 0x55, 0xAA);
+    record[454..458].copy_from_slice(&2048u32.to_le_bytes());
+    record[458..462].copy_from_slice(&(99 * 2048u32).to_le_bytes());
+    std::fs::File::options().write(true).open(&image).unwrap().write_all_at(&record, 0).unwrap();
+    for at in [MIB / 2, 10 * MIB, 120 * MIB, 255 * MIB + 64 * KIB] {
+        write_data(&image, at, 256 * KIB);
+    }
+    let before = std::fs::read(&image).unwrap();
+    assert_eq!(room.json(&["trim", "disk.img"])["punched_ranges"], 0);
+    assert_eq!(room.run(&["trim", "--gaps", "--zeros-only", "disk.img"]).code(), 2);
+    let trimmed = room.json(&["trim", "--gaps", "--verify", "disk.img"]);
+    assert_eq!((&trimmed["free_space_bytes"], &trimmed["punched_ranges"]), (&(256 * KIB).into(), &1.into()));
+    let mut after = before;
+    after[120 << 20..][..256 << 10].fill(0);
+    assert_eq!(std::fs::read(&image).unwrap(), after, "law 1");
+}
+
+#[test]
 fn a_dry_run_of_trim_needs_no_right_to_write() {
     let room = Room::new();
     let image = room.create("disk.img", "8MiB");

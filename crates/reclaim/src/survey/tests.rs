@@ -49,7 +49,7 @@ fn mostly_free(volume: &Volume) -> Result<Runs<'static>> {
 }
 
 fn plan(contents: &Contents, open: &Open<'_>) -> Plan {
-    plan_volumes(&disk(), contents, open, &mut ()).unwrap()
+    plan_volumes(&disk(), contents, Ok(Vec::new()), open, &mut ()).unwrap()
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_volume_that_fails_half_way_takes_back_what_it_said() {
 #[test]
 fn a_host_that_fails_fails_the_plan() {
     let open = |_: &Volume| Err(Error::new(ErrorKind::Io, "read"));
-    let error = plan_volumes(&disk(), &contents(&[fat(2 * MIB, 6 * MIB)]), &open, &mut ()).unwrap_err();
+    let error = plan_volumes(&disk(), &contents(&[fat(2 * MIB, 6 * MIB)]), Ok(Vec::new()), &open, &mut ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
 }
 
@@ -139,4 +139,34 @@ fn shared_ranges_are_found_where_three_lie_on_each_other() {
     let claims = [name(0, 100), name(20, 30), name(25, 40), name(90, 120), name(95, 97), name(130, 140)];
     let ranges: Vec<_> = shared(&claims).into_iter().map(|(range, _)| range).collect();
     assert_eq!(ranges, [range(20, 30), range(30, 40), range(90, 100)]);
+}
+
+#[test]
+fn gaps_are_freed_beside_volumes_and_a_refusal_of_them_is_told() {
+    let contents = contents(&[fat(2 * MIB, 6 * MIB), (range(8 * MIB, 9 * MIB), None)]);
+    let gaps = vec![range(6 * MIB, 8 * MIB), range(9 * MIB, 10 * MIB)];
+    let freed = plan_volumes(&disk(), &contents, Ok(gaps), &mostly_free, &mut ()).unwrap();
+    assert_eq!(freed.ranges, [range(MIB, 2 * MIB), range(3 * MIB, 8 * MIB), range(9 * MIB, 10 * MIB)]);
+    assert_eq!(freed.free_space_bytes, 6 * MIB);
+
+    let refusal = Error::new(ErrorKind::Refused, "look for gaps").because("somebody uses them");
+    let plan = plan_volumes(&disk(), &contents, Err(refusal), &mostly_free, &mut ()).unwrap();
+    assert_eq!(plan.ranges, [range(MIB, 2 * MIB), range(3 * MIB, 6 * MIB)]);
+    let told = plan.refused.iter().find(|left| left.what == "the gaps between the partitions").unwrap();
+    assert_eq!((told.range, told.why.as_str()), (disk().range(), "somebody uses them"));
+    let broken = Err(Error::new(ErrorKind::Io, "read"));
+    assert_eq!(plan_volumes(&disk(), &contents, broken, &mostly_free, &mut ()).unwrap_err().kind(), ErrorKind::Io);
+}
+
+#[test]
+fn a_volume_whose_free_runs_reach_into_a_gap_is_left_alone() {
+    let contents = contents(&[fat(2 * MIB, 6 * MIB)]);
+    let open = |volume: &Volume| match volume.partition {
+        Some(1) => Ok(Box::new(std::iter::once(Ok(range(5 * MIB, 7 * MIB)))) as Runs<'_>),
+        _ => mostly_free(volume),
+    };
+    let gaps = Ok(vec![range(6 * MIB, 8 * MIB)]);
+    let plan = plan_volumes(&disk(), &contents, gaps, &open, &mut ()).unwrap();
+    assert_eq!(plan.ranges, [range(MIB, 2 * MIB), range(6 * MIB, 8 * MIB)]);
+    assert_eq!(plan.refused.len(), 1);
 }

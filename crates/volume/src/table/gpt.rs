@@ -113,9 +113,14 @@ pub(crate) fn read(disk: &Disk) -> Result<Found> {
     if let Some(partition) = partitions.iter().find(|partition| on_the_table(partition.range)) {
         return Err(on_table(partition.number, partition.range.start()));
     }
+    let block = disk.geometry().logical_block.bytes();
+    let whole = disk.range();
+    places.extend(whole.before(copy.first_usable.saturating_mul(block)));
+    places.extend(whole.after(copy.last_usable.saturating_add(1).saturating_mul(block)));
     Ok(Found {
         table: PartitionTable { kind: TableKind::Gpt, partitions },
         containers: HashSet::new(),
+        places,
         warnings,
         doubts,
     })

@@ -91,6 +91,7 @@ pub(crate) fn read(disk: &Disk, record: &BootRecord) -> Result<Found> {
     let mut found = Found {
         table: PartitionTable { kind: TableKind::Mbr, partitions: Vec::new() },
         containers: HashSet::new(),
+        places: blocks_range(disk, 0, 1).into_iter().collect(),
         warnings: Vec::new(),
         doubts: Vec::new(),
     };
@@ -120,7 +121,7 @@ pub(crate) fn read(disk: &Disk, record: &BootRecord) -> Result<Found> {
     }
     check_overlaps(&found.table.partitions)?;
     if let Some(extended) = extended {
-        let logical = read_logical(disk, extended, &mut found.warnings)?;
+        let logical = read_logical(disk, extended, &mut found)?;
         check_overlaps(&logical)?;
         found.table.partitions.extend(logical);
     }
@@ -138,7 +139,7 @@ fn partition(disk: &Disk, number: u32, first: u64, entry: Entry) -> Result<Parti
 
 /// Follows the chain of extended boot records. Each holds one partition, counted from the record, and a link, counted
 /// from the start of the extended partition.
-fn read_logical(disk: &Disk, extended: ByteRange, warnings: &mut Vec<String>) -> Result<Vec<Partition>> {
+fn read_logical(disk: &Disk, extended: ByteRange, found: &mut Found) -> Result<Vec<Partition>> {
     let block = disk.geometry().logical_block.bytes();
     let extended_first = extended.start() / block;
     let mut partitions = Vec::new();
@@ -157,7 +158,9 @@ fn read_logical(disk: &Disk, extended: ByteRange, warnings: &mut Vec<String>) ->
         read_at(disk, offset, &mut bytes)?;
         let Some(record) = BootRecord::from_bytes(&bytes) else {
             if record_at == extended_first {
-                warnings.push("the extended partition holds no table of logical partitions".to_owned());
+                found.warnings.push("the extended partition holds no table of logical partitions".to_owned());
+                // Then nobody knows what it holds.
+                found.places.push(extended);
                 return Ok(partitions);
             }
             return Err(corrupt(offset, "the chain of logical partitions leads to a block that is not a link of it"));
@@ -186,6 +189,7 @@ fn read_logical(disk: &Disk, extended: ByteRange, warnings: &mut Vec<String>) ->
         }
     }
     for link in visited {
+        found.places.extend(blocks_range(disk, link, 1));
         let lies_on_it = |partition: &&Partition| {
             blocks_range(disk, link, 1).is_some_and(|link| partition.range.intersect(link).is_some())
         };

@@ -12,6 +12,11 @@ pub(crate) fn is_managed(name: &str) -> bool {
     matches!(name, DYNAMIC_DISK | STORAGE_SPACES | LVM | RAID)
 }
 
+/// Whether a partition of this type is of Windows' own volume manager, which keeps its database outside of partitions, too.
+pub(crate) fn is_dynamic(name: &str) -> bool {
+    matches!(name, DYNAMIC_DISK | STORAGE_SPACES)
+}
+
 /// The name of an MBR partition type, or the number.
 pub(super) fn mbr(kind: u8) -> String {
     let name = match kind {
