@@ -21,7 +21,8 @@ fuzz_target!(|input: &[u8]| {
         let at = usize::from(u16::from_le_bytes([change[1], change[2]]));
         let sum = change[0] & 0x80 != 0;
         // A commit block that is none any more is one that was never written.
-        let is_uncommitted = change[0] & 7 == 4 && at % made.recipe.block() as usize < 12;
+        let is_header = at % (made.recipe.block() as usize) < 12;
+        let is_uncommitted = change[0] & 7 == 4 && is_header;
         is_summed |= sum || is_uncommitted;
         is_damaged |= sum || change[4] != 0;
         damage_one(&mut made, change[0] & 0x7F, usize::from(change[3]), at, change[4], sum);
