@@ -166,6 +166,30 @@ fn law1_after_a_crash_nothing_is_free_that_is_in_use_before_or_after_the_replay(
     eprintln!("{crashes} crashes, {hazards} bytes free only before the replay");
 }
 
+#[test]
+fn journals_that_are_not_replayed_here_refuse() {
+    let cases: [(&[&str], &str); 3] = [
+        (&["-t", "ext4", "-O", "fast_commit", "-J", "size=4"], "fast commits"),
+        (&["-t", "ext4", "-O", "^metadata_csum", "-J", "size=4"], "no checksums of version 3"),
+        (&["-t", "ext3", "-J", "size=4"], "no checksums of version 3"),
+    ];
+    for (arguments, words) in cases {
+        let Some(image) = Image::made(32, arguments) else { return };
+        let Some(mounted) = Mounted::new(&image, "commit=3000") else { return };
+        let mut file = File::create(mounted.at.join("file")).unwrap();
+        file.write_all(&[7; 100_000]).unwrap();
+        file.sync_all().unwrap();
+        let crashed = image.copy("crashed.img");
+        let error = ext_image::refusal(&open(&crashed));
+        assert!(error.to_string().contains(words), "{arguments:?}: {error}");
+        assert!(error.advice().is_some_and(|advice| advice.contains("e2fsck")), "{error}");
+        drop(file);
+        drop(mounted);
+        // Once it is unmounted there is nothing to replay.
+        assert_eq!(free(&image.disk()).unwrap(), dumpe2fs(&image.path), "{arguments:?}");
+    }
+}
+
 /// Gives how many bytes the disk calls free that are in use after the replay.
 fn judge_crash(image: &Image, crashed: &Path, has_orphans: bool, what: &str) -> u64 {
     let ours = free(&open(crashed)).unwrap_or_else(|error| panic!("{what}: {error}"));

@@ -49,8 +49,8 @@ const RECIPES: &[Recipe] = &[
     (600, &["-t", "ext4", "-b", "65536"]),
     // The last group is as short as it may be.
     (65, &["-t", "ext4", "-b", "1024", "-E", "lazy_itable_init=0,lazy_journal_init=0"]),
-    // As WSL makes them.
-    (1 << 20, &["-t", "ext4", "-G", "4096"]),
+    // As WSL makes them, but for the size.
+    (40 << 10, &["-t", "ext4", "-G", "4096"]),
 ];
 
 fn agree(image: &Image, what: &str) {

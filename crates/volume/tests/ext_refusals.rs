@@ -501,6 +501,22 @@ fn multiple_mount_protection_in_use() {
     superblock_refuses(recipe(), |sb| put32(sb, 0x16C, 1), "would be at block");
 }
 
+/// A member of a mirror begins like the file system on it; what says so lies behind it.
+#[test]
+fn a_member_of_a_linux_raid() {
+    let made = HandMade::new(recipe());
+    let len = 2_u64 << 20;
+    for (place, version) in [(len - 65536, 0_u8), (len - 8192, 1)] {
+        let disk = Disk::new(MemoryDisk::new(len)).unwrap();
+        disk.write(0, &made.bytes, Durability::Cached).unwrap();
+        assert!(free(&disk).is_ok());
+        let mut metadata = [0; 512];
+        metadata[..5].copy_from_slice(&[0xFC, 0x4E, 0x2B, 0xA9, version]);
+        disk.write(place, &metadata, Durability::Cached).unwrap();
+        assert!(refusal(&disk).to_string().contains("the signature of Linux RAID"));
+    }
+}
+
 /// What other tools leave behind.
 #[test]
 fn images_of_e2fsprogs_that_are_not_clean() {
