@@ -6,17 +6,24 @@
 //!     |              v  each partition, or the whole disk
 //!     +--------> recognise: FAT, exFAT, NTFS, ext, XFS, btrfs, LUKS, LVM, swap, ISO 9660, BitLocker, RAID by signature
 //!                    |
-//!  free_space ---> fat::Fat::check ---> fat::Fat::free_runs        write_table, fat::format
-//!                  (refuses, or vouches)  (reads the FAT in large pieces)
+//!  free_space -------+--> the reader of the file system: refuses, or gives free runs    write_table, fat::format
+//!  gaps: what no partition and no table has
 //! ```
+//!
+//! | reader | what is free | what vouches for it |
+//! | --- | --- | --- |
+//! | [`fat`] | clusters whose FAT entry is 0 | both FATs, FSInfo, every chain and directory entry agree |
+//! | `exfat` | clear bits of the allocation bitmap | checksums of boot region and entry sets; the clusters of every file are marked |
+//! | `ntfs` | clear bits of `$Bitmap` | fixups, `$MFTMirr`; the clusters of every record of `$MFT` are marked |
+//! | `ext` | clear bits of the block bitmaps | checksums and counts; a journal is replayed in memory |
+//! | `swap` | all pages but the first and the bad ones | the type of the partition, no other signature |
 //!
 //! Everything is read through a [`Disk`](block_device::Disk), and nothing that is read is believed: a table or a file
 //! system that contradicts itself is an error with a reason or a warning, never a panic, an endless loop, or memory in
 //! proportion to what a field claims.
 //!
-//! [`free_space`] is what a trim acts on, so it speaks only for a volume that was unmounted cleanly and whose boot
-//! sector, FATs, FSInfo and directories agree with each other entry by entry. Whatever is not provably free is not
-//! free: bad clusters, reserved sectors, and the bytes past the last cluster.
+//! [`free_space`] is what a trim acts on, so it speaks only for a volume that was unmounted cleanly and agrees with
+//! itself. Whatever is not provably free is not free: bad clusters, reserved sectors, and the bytes past the last cluster.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -97,8 +104,9 @@ pub struct Volume {
     pub file_system: FileSystem,
     /// Its label, where it has one and it is cheap to read.
     pub label: Option<String>,
-    /// The free bytes, where they are cheap to know. For FAT they are counted in the FAT itself; for ext they are what
-    /// the superblock says. A statement for display: only [`free_space`] checks.
+    /// The free bytes, where they are cheap to know. For FAT, exFAT and NTFS they are counted in the FAT or the bitmap,
+    /// unless that is very long; for ext they are what the superblock says. A statement for display: only [`free_space`]
+    /// checks.
     pub free_bytes: Option<u64>,
 }
 

@@ -87,7 +87,8 @@ fn signatures_are_found_in_their_places() {
 
 #[test]
 fn what_is_not_supported_yet_or_encrypted_is_named() {
-    let cases: [(&str, &[(u64, &[u8])]); 4] = [
+    type Case = (&'static str, &'static [(u64, &'static [u8])]);
+    let cases: [Case; 4] = [
         ("the free space of XFS is not supported yet", &[(0, b"XFSB")]),
         ("the free space of Btrfs is not supported yet", &[(65600, b"_BHRfS_M")]),
         ("it is encrypted (BitLocker)", &[(3, b"-FVE-FS-"), (510, &[0x55, 0xAA])]),

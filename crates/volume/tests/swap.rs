@@ -121,14 +121,13 @@ fn law1_a_header_that_contradicts_itself_is_not_believed() {
 
 #[test]
 fn law1_the_marks_of_those_who_spare_the_signature_are_found() {
-    const RAID: [u8; 4] = [0xFC, 0x4E, 0x2B, 0xA9];
     let bcache = [0xC6, 0x85, 0x73, 0xF6, 0x4E, 0x1A, 0x45, 0xCA, 0x82, 0x65, 0xF5, 0x7F, 0x48, 0xBA, 0x6D, 0x81];
     let cases: [(u64, &[u8], &str); 5] = [
         (4120, &bcache, "a mark of bcache"),
         (131 * KIB, &0x00BA_B10Cu64.to_le_bytes(), "a mark of ZFS"),
         (255 * KIB, &0x00BA_B10Cu64.to_be_bytes(), "a mark of ZFS"),
-        (MIB - 64 * KIB, &RAID, "a mark of Linux RAID"),
-        (MIB - 8 * KIB, &RAID, "a mark of Linux RAID"),
+        (MIB - 64 * KIB, &[0xFC, 0x4E, 0x2B, 0xA9], "the signature of Linux RAID"),
+        (MIB - 8 * KIB, &[0xFC, 0x4E, 0x2B, 0xA9, 1], "the signature of Linux RAID"),
     ];
     for (at, mark, expected) in cases {
         let disk = swap();

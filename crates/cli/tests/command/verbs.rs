@@ -1,5 +1,7 @@
 //! What each verb does and says.
 
+use std::os::unix::fs::FileExt;
+
 use snapbox::str;
 
 use crate::room::{KIB, MIB, Room, allocated, write_data, write_zeroes};

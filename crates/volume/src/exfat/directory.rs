@@ -177,9 +177,6 @@ pub(super) fn read_set(
     if sum != u16_at(primary, 2) {
         return Err(corrupt("the checksum of a file's entries is wrong"));
     }
-    if set.is_directory && set.content.is_none() {
-        return Err(corrupt("a directory has no clusters"));
-    }
     Ok(set)
 }
 

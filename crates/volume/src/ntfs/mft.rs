@@ -268,6 +268,9 @@ impl Mft {
 /// The part of an attribute whose clusters hold its bytes.
 fn plain<'a>(attribute: &Attribute<'a>, what: &str) -> Result<NonResident<'a>> {
     match attribute.body {
+        Body::NonResident(part) if attribute.is_plain && part.initialized_bytes > part.data_bytes => {
+            Err(corrupt(format!("{what} has sizes that contradict each other")))
+        }
         Body::NonResident(part) if attribute.is_plain => Ok(part),
         Body::NonResident(_) => Err(corrupt(format!("{what} is compressed, encrypted or sparse"))),
         Body::Resident(_) => Err(corrupt(format!("{what} has no clusters"))),

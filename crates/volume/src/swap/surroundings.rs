@@ -45,21 +45,16 @@ fn is_mounted_ext(disk: &Disk, volume: &Volume) -> Result<bool> {
     Ok(u32::from_le_bytes(incompatible) & NEEDS_RECOVERY != 0)
 }
 
-/// Checks that none of those leaves its mark who spare the page that the signature of swap is in, and who are no file
-/// system that is recognised: bcache, ZFS, Linux RAID with its superblock at the end.
+/// Checks that none of those has left its mark who spare the page that the signature of swap is in, and who are no file
+/// system that is recognised: bcache and ZFS.
 ///
 /// # Errors
 /// `Refused` for a mark found. Those of reading.
 pub(super) fn check_for_others(disk: &Disk) -> Result<()> {
-    let len_bytes = disk.len_bytes();
     let name = if has(disk, 4096 + 24, &BCACHE)? {
         "bcache"
     } else if has_zfs(disk)? {
         "ZFS"
-    } else if has(disk, (len_bytes & !0xFFFF).saturating_sub(0x1_0000), &RAID)?
-        || has(disk, len_bytes.saturating_sub(8192) & !0xFFF, &RAID)?
-    {
-        "Linux RAID"
     } else {
         return Ok(());
     };
@@ -69,8 +64,6 @@ pub(super) fn check_for_others(disk: &Disk) -> Result<()> {
 
 const BCACHE: [u8; 16] =
     [0xC6, 0x85, 0x73, 0xF6, 0x4E, 0x1A, 0x45, 0xCA, 0x82, 0x65, 0xF5, 0x7F, 0x48, 0xBA, 0x6D, 0x81];
-/// 0xA92B4EFC, in the byte order of the machines that are left.
-const RAID: [u8; 4] = [0xFC, 0x4E, 0x2B, 0xA9];
 
 fn has(disk: &Disk, offset: u64, mark: &[u8]) -> Result<bool> {
     let mut bytes = vec![0; mark.len()];

@@ -145,9 +145,9 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         // FUSE is done when its process has gone; the loop device may be busy as long.
-        let _ = Command::new("umount").arg(&self.at).status();
+        let _ = Command::new("umount").arg(&self.at).output();
         if let Some(device) = &self.loop_device {
-            let _ = Command::new("losetup").args(["--detach", device]).status();
+            let _ = Command::new("losetup").args(["--detach", device]).output();
         }
     }
 }
