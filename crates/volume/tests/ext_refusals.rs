@@ -535,6 +535,16 @@ fn images_of_e2fsprogs_that_are_not_clean() {
         let error = refusal(&image.disk());
         assert!(error.to_string().contains(words), "{words}: {error}");
     }
+    // A block in which the map of the journal lies is the journal's, too.
+    for part in ["(IND):", "(DIND):"] {
+        let image = Image::made(32, &["-t", "ext3", "-J", "size=4"]).unwrap();
+        let said = judge::content("debugfs", &["-R", "stat <8>", image.name()]).unwrap();
+        let rest = said.split_once(part).unwrap().1;
+        let block: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        image.debugfs(&format!("freeb {block}\n"));
+        let error = refusal(&image.disk());
+        assert!(error.to_string().contains("in which the file system itself lies"), "{error}");
+    }
     // The block group is told, and what to run.
     let image = Image::made(16, &["-t", "ext2"]).unwrap();
     image.debugfs("set_block_group 0 free_blocks_count 3\n");
