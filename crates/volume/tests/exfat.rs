@@ -160,6 +160,12 @@ fn law1_a_root_directory_without_the_right_entries_is_not_believed() {
         }),
         ("bitmap of 37 bytes is too short for 300", |made| made.put(made.entry_offset(ROOT, 1) + 24, &[37])),
         ("does not lie in one piece", |made| made.put(made.entry_offset(ROOT, 1) + 25, &[4])),
+        ("does not lie in one piece", |made| {
+            // A bitmap in two clusters, of which the second lies elsewhere.
+            *made = Exfat::new(512, 512, 5000, &[9]);
+            made.chain(&[2, 100]);
+            made.finish();
+        }),
         ("allocation bitmap is empty", |made| made.put(made.entry_offset(ROOT, 1) + 20, &[0; 12])),
         ("chain of the allocation bitmap is longer", |made| made.set_entry(2, 200)),
         ("checksum of its up-case table", |made| made.put(made.entry_offset(ROOT, 2) + 4, &[0; 4])),
