@@ -42,6 +42,15 @@ fuzz_target!(|input: &[u8]| {
     assert!(ranges.windows(2).all(|pair| pair[0].end() <= pair[1].start()));
     let partitions = found.table.map(|table| table.partitions).unwrap_or_default();
     assert!(partitions.iter().map(|partition| partition.range).chain(ranges).all(|range| disk.range().contains(range)));
+    if let Ok(gaps) = volume::gaps(&disk) {
+        let mut before = 1 << 20;
+        for gap in gaps {
+            assert!(disk.range().contains(gap) && gap.start() >= before);
+            before = gap.end();
+            let owners = partitions.iter().filter(|partition| partition.type_name != "Extended");
+            assert!(owners.into_iter().all(|partition| partition.range.intersect(gap).is_none()));
+        }
+    }
     for volume in &found.volumes {
         if let Ok(free) = volume::free_space(&disk, volume) {
             assert!(free.map(Result::unwrap).all(|range| volume.range.contains(range)));
