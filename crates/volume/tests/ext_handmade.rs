@@ -1,6 +1,7 @@
 //! ext volumes made by hand, whose blocks in use are known: right ones are read exactly, damaged ones never give a block
 //! that is in use.
 
+mod disks;
 mod ext_image;
 mod handmade_ext;
 mod judge;
@@ -58,5 +59,16 @@ fn journals_of_every_length_are_replayed() {
             let made = HandMade::new(Recipe { journal: Journal::Full(transactions), seed, ..Recipe::plain() });
             assert_eq!(free(&made.disk()).unwrap(), made.free(), "{transactions} transactions, seed {seed}");
         }
+    }
+}
+
+/// A volume may have been made on a disk of smaller blocks.
+#[test]
+fn blocks_smaller_than_those_of_the_disk_are_read() {
+    for cluster_shift in [0, 2] {
+        let made = HandMade::new(Recipe { cluster_shift, journal: Journal::Full(4), ..Recipe::plain() });
+        let disk = disks::memory((made.bytes.len() as u64).next_multiple_of(4096));
+        disk.write(0, &made.bytes, block_device::Durability::Cached).unwrap();
+        assert_eq!(free(&disks::with_blocks_of_4096(disk)).unwrap(), made.free());
     }
 }

@@ -1,6 +1,6 @@
 //! ext volumes made by hand from a recipe. Whoever makes one knows which blocks are in use: before the replay of its
 //! journal, and after it.
-#![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test uses a part")]
 
 mod checksums;
 mod journal;
