@@ -19,7 +19,7 @@
 //! [`FreeRuns::open`] reads everything once before the first run is given: every checksum that there is, the free count
 //! of every group and of the file system, that nothing fixed overlaps, lies beyond the end or is called free. What is
 //! not on the list of known features refuses. The bitmaps are read one block at a time, so memory goes with the number
-//! of groups: 10 MiB for 16 TiB.
+//! of groups: 5 MiB for 16 TiB in blocks of 4 KiB.
 //!
 //! Where a journal must be replayed, a block counts as free only if the bitmap on the disk and the replayed one both say
 //! so. Which journals are replayed at all is a short list: see [`journal`].
