@@ -45,7 +45,8 @@ proptest! {
         }
         if let Ok(free) = free(&made.disk()) {
             prop_assert_eq!(overlap(&free, &naive_ext::used(&made.bytes)), None, "{:?}", &made.recipe);
-            if made.recipe.has_bits() {
+            // In a full journal a commit block that is none any more is one that was never written.
+            if made.recipe.has_bits() && !matches!(made.recipe.journal, Journal::Full(_)) {
                 prop_assert!(ext_image::both(&free, &made.free_after()) == free, "{:?}", &made.recipe);
             }
         }

@@ -76,8 +76,10 @@ impl Image {
 /// The free space of the ext volume that has this whole disk.
 pub(crate) fn free(disk: &Disk) -> Result<Vec<ByteRange>> {
     let found = volume::inspect(disk)?;
-    let [volume] = &found.volumes[..] else { panic!("{found:?}") };
-    volume::free_space(disk, volume)?.collect()
+    match &found.volumes[..] {
+        [volume] => volume::free_space(disk, volume)?.collect(),
+        others => Err(Error::new(ErrorKind::NotFound, "find").because(format!("{others:?}"))),
+    }
 }
 
 /// Why the free space is not told.
