@@ -55,8 +55,13 @@ struct Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // It may never have been mounted.
-        let _ = Command::new("umount").arg(&self.at).output();
+        // A process that another test is starting has a copy of every descriptor for a moment, and keeps it busy. It may
+        // never have been mounted, too.
+        let above = self.at.parent().unwrap();
+        let is_mounted = || fs::metadata(&self.at).unwrap().dev() != fs::metadata(above).unwrap().dev();
+        for _ in (0..1000).take_while(|_| is_mounted()) {
+            let _ = Command::new("umount").arg(&self.at).output();
+        }
         let _ = Command::new("losetup").args(["--detach", &self.device]).output();
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -144,8 +144,13 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // FUSE is done when its process has gone; the loop device may be busy as long.
-        let _ = Command::new("umount").arg(&self.at).output();
+        // A process that another test is starting has a copy of every descriptor for a moment, and keeps it busy. It may
+        // never have been mounted, too.
+        let above = self.at.parent().unwrap();
+        let is_mounted = || fs::metadata(&self.at).unwrap().dev() != fs::metadata(above).unwrap().dev();
+        for _ in (0..1000).take_while(|_| is_mounted()) {
+            let _ = Command::new("umount").arg(&self.at).output();
+        }
         if let Some(device) = &self.loop_device {
             let _ = Command::new("losetup").args(["--detach", device]).output();
         }
