@@ -92,7 +92,7 @@ impl Disk {
     pub fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
         self.check_writable("write")?;
         match self.check("write", offset, data.len() as u64)? {
-            Some(_) => self.durably(durability, |cached| self.inner.device.write(offset, data, cached)),
+            Some(_) => self.durably(durability, || self.inner.device.write(offset, data)),
             None => Ok(()),
         }
     }
@@ -133,7 +133,7 @@ impl Disk {
     ) -> Result<ZeroEffect> {
         self.check_writable("zero")?;
         match self.check("zero", offset, len_bytes)? {
-            Some(range) => self.durably(durability, |cached| self.inner.device.write_zeroes(range, mode, cached)),
+            Some(range) => self.durably(durability, || self.inner.device.write_zeroes(range, mode)),
             None => Ok(ZeroEffect::Deallocated),
         }
     }
@@ -178,8 +178,8 @@ impl Disk {
 
     /// Runs a request that may promise durability. A forced write is a write and a flush: so a write that finds no space
     /// breaks no promise, however the device mixes the two, and one that waits for another keeps nobody's flush waiting.
-    fn durably<T>(&self, durability: Durability, request: impl FnOnce(Durability) -> Result<T>) -> Result<T> {
-        let done = request(Durability::Cached)?;
+    fn durably<T>(&self, durability: Durability, request: impl FnOnce() -> Result<T>) -> Result<T> {
+        let done = request()?;
         match durability {
             Durability::Cached => {}
             Durability::ForceUnitAccess => self.flush()?,

@@ -81,8 +81,6 @@ struct IncomingWrite {
     offset: u64,
     left_bytes: usize,
     force_unit_access: bool,
-    /// Whether a part has been written already.
-    split: bool,
     /// Why the data is only dropped.
     failure: Option<Failure>,
 }
@@ -272,7 +270,6 @@ impl Transmission {
             offset: request.offset,
             left_bytes: request.length as usize,
             force_unit_access: request.flags & command_flag::FUA != 0,
-            split: false,
             failure: self.check(request).err(),
         }
     }
@@ -295,13 +292,8 @@ impl Transmission {
             if force_unit_access {
                 replies.send()?;
             }
-            let now = durability(force_unit_access && !write.split);
-            let mut result = self.disk.write(write.offset, &input[..taken], now);
-            if force_unit_access && write.split {
-                // The earlier pieces must be durable too.
-                result = result.and_then(|()| self.disk.flush());
-            }
-            match result {
+            // The flush of a forced write keeps the earlier pieces too.
+            match self.disk.write(write.offset, &input[..taken], durability(force_unit_access)) {
                 Ok(()) => self.counters.bytes_written += taken as u64,
                 Err(error) => write.failure = Some(self.failure(&error, command::WRITE, false)),
             }
@@ -312,7 +304,6 @@ impl Transmission {
             // Cannot pass the end of the disk while there is no failure, and does not matter when there is.
             write.offset = write.offset.saturating_add(taken as u64);
             write.left_bytes -= taken;
-            write.split |= taken > 0;
             self.incoming = Some(write);
         }
         Ok(taken)

@@ -49,7 +49,6 @@ same_on_both! {
     fn set_len(len_bytes: u64) -> io::Result<()>;
     fn read_at(offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
     fn write_at(offset: u64, data: &[u8]) -> io::Result<usize>;
-    fn write_at_durable(offset: u64, data: &[u8]) -> io::Result<usize>;
     fn sync() -> io::Result<()>;
     fn allocated_bytes() -> io::Result<u64>;
     fn free_bytes() -> io::Result<u64>;

@@ -59,7 +59,6 @@ pub struct SparseFile {
 pub(crate) struct Lacks {
     pub(crate) punch: AtomicBool,
     pub(crate) zero_range: AtomicBool,
-    pub(crate) durable_write: AtomicBool,
 }
 
 impl SparseFile {
@@ -222,36 +221,12 @@ impl SparseFile {
     /// shorter since it was opened; [`ErrorKind::NoSpace`] with the offset at which the host was full (law 9): what was
     /// written before stays.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
-        self.write_with(offset, data, Backing::write_at)
-    }
-
-    /// Writes all of `data` at `offset`, and returns once it would survive a power cut.
-    ///
-    /// # Errors
-    /// As [`write_at`](Self::write_at) and [`sync`](Self::sync).
-    pub fn write_at_durable(&self, offset: u64, data: &[u8]) -> Result<()> {
-        if !self.lacks.durable_write.load(Relaxed) {
-            match self.write_with(offset, data, Backing::write_at_durable) {
-                Err(error) if error.kind() == ErrorKind::Unsupported => self.lacks.durable_write.store(true, Relaxed),
-                done => return done,
-            }
-        }
-        self.write_at(offset, data)?;
-        self.sync()
-    }
-
-    fn write_with(
-        &self,
-        offset: u64,
-        data: &[u8],
-        write: impl Fn(&Backing, u64, &[u8]) -> io::Result<usize>,
-    ) -> Result<()> {
         let Some(range) = self.request("write", offset, data.len())? else { return Ok(()) };
         self.check_writable("write", range)?;
         let mut done = 0;
         while done < data.len() {
             let at = offset + done as u64;
-            match write(&self.backing, at, &data[done..]) {
+            match self.backing.write_at(at, &data[done..]) {
                 Ok(0) => return Err(self.failed("write", io::ErrorKind::WriteZero.into()).at_offset(at)),
                 Ok(count) => done += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -19,7 +19,6 @@
 //!   fn set_len(file: &File, len_bytes: u64) -> io::Result<()>
 //!   fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize>
 //!   fn write_at(file: &File, offset: u64, data: &[u8]) -> io::Result<usize>
-//!   fn write_at_durable(file: &File, offset: u64, data: &[u8]) -> io::Result<usize>
 //!   fn sync(file: &File) -> io::Result<()>
 //! the map
 //!   struct Mapper<'a>

@@ -120,9 +120,9 @@ impl BlockDevice for Gated {
         self.disk.read(offset, buffer)
     }
 
-    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
-        self.gate.note(if durability == Durability::Cached { "write" } else { "durable write" });
-        self.disk.write(offset, data, durability)
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.gate.note("write");
+        self.disk.write(offset, data, Durability::Cached)
     }
 
     fn flush(&self) -> Result<()> {
@@ -134,9 +134,9 @@ impl BlockDevice for Gated {
         self.disk.discard(range.start(), range.len())
     }
 
-    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
-        self.gate.note(if durability == Durability::Cached { "zero" } else { "durable zero" });
-        self.disk.write_zeroes(range.start(), range.len(), mode, durability)
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
+        self.gate.note("zero");
+        self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached)
     }
 
     fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> std::ops::ControlFlow<()>) -> Result<()> {

@@ -145,11 +145,6 @@ impl ModelFile {
         self.shared.change(|volume| volume.write(self.open, offset, data))
     }
 
-    /// Written through by handle, not by write, as on Windows.
-    pub(crate) fn write_at_durable(&self, _offset: u64, _data: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
     /// Makes all of the volume durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.shared.sync().map_err(host_failed)

@@ -9,12 +9,12 @@ mod map;
 mod probe;
 
 use std::fs::{self, File};
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Statx, StatxFlags};
-use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::{ByteRange, Error, ErrorKind, Result};
 
@@ -68,11 +68,6 @@ pub(crate) fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result
 /// Writes what the system takes at once.
 pub(crate) fn write_at(file: &File, offset: u64, data: &[u8]) -> io::Result<usize> {
     file.write_at(data, offset)
-}
-
-/// As [`write_at`], and what was written would survive a power cut.
-pub(crate) fn write_at_durable(file: &File, offset: u64, data: &[u8]) -> io::Result<usize> {
-    Ok(rustix::io::pwritev2(file, &[IoSlice::new(data)], offset, ReadWriteFlags::DSYNC)?)
 }
 
 /// Makes durable what was written, and what is needed to find it.

@@ -80,11 +80,6 @@ pub(crate) fn write_at(file: &File, offset: u64, data: &[u8]) -> io::Result<usiz
     })
 }
 
-/// Windows writes through by handle, not by write.
-pub(crate) fn write_at_durable(_file: &File, _offset: u64, _data: &[u8]) -> io::Result<usize> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
 /// Makes durable what was written, and what is needed to find it: `FlushFileBuffers`.
 pub(crate) fn sync(file: &File) -> io::Result<()> {
     file.sync_all()

@@ -294,7 +294,6 @@ fn a_file_truncated_beneath_us_is_noticed_and_not_grown_again() {
         let mut bytes = [0; 8192];
         assert_refused(file.read_at(0, &mut bytes), ErrorKind::Changed, "shorter");
         assert_refused(file.write_at(64 * KIB, &bytes), ErrorKind::Changed, "shorter");
-        assert_refused(file.write_at_durable(64 * KIB, &bytes), ErrorKind::Changed, "shorter");
         assert_refused(file.punch(range(0, MIB)), ErrorKind::Changed, "shorter");
         assert_refused(file.zero(range(0, MIB), Default::default()), ErrorKind::Changed, "shorter");
         assert_refused(file.allocate(range(0, MIB)), ErrorKind::Changed, "shorter");

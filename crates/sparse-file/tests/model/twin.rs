@@ -10,7 +10,6 @@ const LEN: usize = 1 << 20;
 #[derive(Clone, Debug)]
 enum Step {
     Write(usize, usize, u8),
-    WriteDurable(usize, usize, u8),
     Punch(usize, usize),
     Zero(usize, usize, ZeroMode),
     Allocate,
@@ -29,7 +28,6 @@ fn part() -> impl Strategy<Value = (usize, usize)> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (part(), 1u8..).prop_map(|((at, len), byte)| Step::Write(at, len, byte)),
-        1 => (part(), 1u8..).prop_map(|((at, len), byte)| Step::WriteDurable(at, len, byte)),
         8 => part().prop_map(|(at, len)| Step::Punch(at, len)),
         4 => (part(), any::<[bool; 2]>()).prop_map(|((at, len), [may_unmap, fast_only])| {
             Step::Zero(at, len, ZeroMode { may_unmap, fast_only })
@@ -48,7 +46,6 @@ fn span(at: usize, len: usize) -> ByteRange {
 fn act(file: &SparseFile, step: &Step) -> bool {
     let done = match *step {
         Step::Write(at, len, byte) => file.write_at(at as u64, &vec![byte; len]),
-        Step::WriteDurable(at, len, byte) => file.write_at_durable(at as u64, &vec![byte; len]),
         Step::Punch(at, len) => file.punch(span(at, len)),
         Step::Zero(at, len, mode) => file.zero(span(at, len), mode).map(drop),
         Step::Allocate => file.allocate(span(0, LEN)),
@@ -68,7 +65,7 @@ fn act(file: &SparseFile, step: &Step) -> bool {
 
 fn remember(twin: &mut [u8], step: &Step) {
     match *step {
-        Step::Write(at, len, byte) | Step::WriteDurable(at, len, byte) => twin[at..at + len].fill(byte),
+        Step::Write(at, len, byte) => twin[at..at + len].fill(byte),
         Step::Punch(at, len) | Step::Zero(at, len, _) => twin[at..at + len].fill(0),
         Step::Allocate | Step::Unmark | Step::Sync => {}
     }
