@@ -23,6 +23,7 @@ pub(crate) fn export(disk: &Disk) -> Export {
 }
 
 pub(crate) struct Running {
+    #[cfg_attr(windows, expect(dead_code, reason = "for other people's clients"))]
     pub(crate) uri: String,
     /// Of no use for a UNIX socket.
     pub(crate) address: SocketAddr,
