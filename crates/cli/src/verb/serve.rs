@@ -30,8 +30,8 @@ use crate::table::Table;
 #[derive(Args)]
 #[command(after_help = help_with_sizes!("\
 Without --listen it is the socket that systemd passed on (LISTEN_FDS), if it did, or else \
-a UNIX socket beside the image, IMAGE.sock, which only this user can open. At most 64 clients at once; one that has not \
-finished its handshake is cut off after 30 seconds, or as soon as another needs its place.
+a UNIX socket beside the image, IMAGE.sock, which only this user can open. At most 64 clients at once; one \
+more is told so. Who has not finished its handshake after 30 seconds, or is one of too many, is cut off.
 
 Examples:
   sparsedisk serve disk.img --size 10GiB --fs fat32    the image is created if it is missing

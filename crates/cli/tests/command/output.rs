@@ -86,8 +86,10 @@ fn the_picture_is_xml_with_a_legend_and_sizes() {
 #[test]
 fn completions_and_manual_pages_know_every_verb() {
     let room = Room::new();
-    let verbs =
-        ["create", "info", "map", "punch", "sparse", "trim", "copy", "format", "serve", "attach", "detach", "list"];
+    let verbs = [
+        "create", "info", "map", "punch", "sparse", "trim", "copy", "format", "serve", "attach", "detach", "list",
+        "driver",
+    ];
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = room.run(&["completions", shell]).out();
         for verb in verbs {
@@ -115,9 +117,10 @@ fn every_verb_has_help() {
     let room = Room::new();
     let help = room.run(&["--help"]);
     assert_eq!(help.code(), 0);
-    for verb in
-        ["create", "info", "map", "punch", "sparse", "trim", "copy", "format", "serve", "attach", "detach", "list"]
-    {
+    for verb in [
+        "create", "info", "map", "punch", "sparse", "trim", "copy", "format", "serve", "attach", "detach", "list",
+        "driver",
+    ] {
         assert!(help.out().contains(verb), "{verb}");
         let ran = room.run(&[verb, "--help"]);
         assert_eq!((ran.code(), ran.err().as_str()), (0, ""), "{verb}");
