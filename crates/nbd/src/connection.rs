@@ -136,9 +136,10 @@ struct Until<'a> {
 }
 
 impl Until<'_> {
+    /// What a single wait may take.
     fn left(&self) -> io::Result<Option<Duration>> {
         match self.deadline.saturating_duration_since(Instant::now()) {
-            Duration::ZERO => Err(io::Error::new(ErrorKind::TimedOut, "the client took too long")),
+            Duration::ZERO => Err(ErrorKind::TimedOut.into()),
             left => Ok(Some(left)),
         }
     }
@@ -147,19 +148,24 @@ impl Until<'_> {
 impl Read for Until<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.socket.set_read_timeout(self.left()?)?;
-        self.socket.read(buffer)
+        self.socket.read(buffer).map_err(late)
     }
 }
 
 impl Write for Until<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.set_write_timeout(self.left()?)?;
-        self.socket.write(bytes)
+        self.socket.write(bytes).map_err(late)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Systems say of a wait that took too long that it would block.
+fn late(error: io::Error) -> io::Error {
+    if error.kind() == ErrorKind::WouldBlock { ErrorKind::TimedOut.into() } else { error }
 }
 
 /// A socket for replies, which tells once it is cut off.
@@ -216,5 +222,29 @@ impl Received {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::listen::Address;
+    use crate::sys::Listener;
+
+    #[test]
+    fn after_its_deadline_a_client_that_goes_on_sending_is_heard_no_more() {
+        let (listener, _wake) = Listener::bind_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let Address::Tcp(address) = *listener.address() else { panic!("not TCP") };
+        let mut client = TcpStream::connect(address).unwrap();
+        let socket = listener.accept().unwrap().unwrap();
+        client.write_all(b"more").unwrap();
+        let mut first = [0];
+        let mut in_time = Until { socket: &socket, deadline: Instant::now() + Duration::from_secs(3600) };
+        in_time.read_exact(&mut first).unwrap();
+        let mut late = Until { socket: &socket, deadline: Instant::now() };
+        assert_eq!(late.read(&mut first).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(late.write(&first).unwrap_err().kind(), ErrorKind::TimedOut);
     }
 }

@@ -157,7 +157,7 @@ impl Server {
         let flushed = if export.disk.geometry().read_only { Ok(()) } else { export.disk.flush() };
         drop(listener);
         let served = shared.state().served;
-        if served.refused + served.displaced > 1 {
+        if served.refused + served.displaced > 0 {
             let Served { refused, displaced, .. } = served;
             tracing::warn!(refused, displaced, "more connections came than are allowed at once");
         }
@@ -250,7 +250,7 @@ impl Shared {
         {
             open.socket.close();
             state.served.displaced += 1;
-            tracing::info!(connection = oldest, "closed in its handshake: too many are, and one more came");
+            tracing::debug!(connection = oldest, "closed in its handshake: too many are, and one more came");
         }
         state.served.connections += 1;
         state.open.insert(number, Open { socket: Arc::clone(socket), admitted: false });
@@ -261,7 +261,10 @@ impl Shared {
         let mut state = self.state();
         let is_full = state.open.values().filter(|open| open.admitted).count() >= limits.max_connections;
         if is_full {
-            tracing::info!("refused: {} clients are connected already", limits.max_connections);
+            // The first as a warning, the others quietly: they are counted at the end.
+            if state.served.refused == 0 {
+                tracing::warn!("refused: {} clients are connected already", limits.max_connections);
+            }
             state.served.refused += 1;
         }
         match state.open.get_mut(&number) {

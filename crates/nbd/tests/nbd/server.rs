@@ -68,8 +68,8 @@ impl Drop for Running {
     }
 }
 
-/// A gate in front of a disk's reads: a test sees that one has come, and lets it go on. It also keeps a book of what was
-/// to be durable.
+/// A gate in front of whatever a disk may take long for, but writes and flushes: a test sees that a request has come, and
+/// lets it go on. It also keeps a book of what was changed and flushed.
 #[derive(Clone, Default)]
 pub(crate) struct Gate {
     state: Arc<(Mutex<(u32, bool)>, Condvar)>,
@@ -77,7 +77,12 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Waits until `count` reads have come to the gate.
+    /// How many requests have come to the gate.
+    pub(crate) fn come(&self) -> u32 {
+        self.state.0.lock().unwrap().0
+    }
+
+    /// Waits until `count` requests have come to the gate.
     pub(crate) fn wait_for(&self, count: u32) {
         let (state, changed) = &*self.state;
         drop(changed.wait_while(state.lock().unwrap(), |(come, _)| *come < count).unwrap());
@@ -88,7 +93,7 @@ impl Gate {
         self.state.1.notify_all();
     }
 
-    /// What has been written and flushed since this was last asked.
+    /// What has been changed and flushed since this was last asked.
     pub(crate) fn book(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.book.lock().unwrap())
     }
@@ -132,15 +137,19 @@ impl BlockDevice for Gated {
     }
 
     fn discard(&self, range: ByteRange) -> Result<()> {
+        self.gate.note("discard");
+        self.gate.pass();
         self.disk.discard(range.start(), range.len())
     }
 
     fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
         self.gate.note("zero");
+        self.gate.pass();
         self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached)
     }
 
     fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> std::ops::ControlFlow<()>) -> Result<()> {
+        self.gate.pass();
         self.disk.extents(range.start(), range.len(), visit)
     }
 
