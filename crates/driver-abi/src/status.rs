@@ -56,6 +56,7 @@ statuses! {
     /// The output does not fit, and nothing was written.
     BUFFER_TOO_SMALL = 0xC000_0023;
     /// There is no such name.
+    /// There is no such name.
     OBJECT_NAME_NOT_FOUND = 0xC000_0034;
     /// The name exists already.
     OBJECT_NAME_COLLISION = 0xC000_0035;
@@ -69,6 +70,8 @@ statuses! {
     REVISION_MISMATCH = 0xC000_0059;
     /// The host's volume is full.
     DISK_FULL = 0xC000_007F;
+    /// The device is being taken away.
+    DELETE_PENDING = 0xC000_0056;
     /// A number is too large.
     INTEGER_OVERFLOW = 0xC000_0095;
     /// Memory for kernel objects is used up.
@@ -87,6 +90,8 @@ statuses! {
     FILE_DELETED = 0xC000_0123;
     /// The host failed to read or write.
     IO_DEVICE_ERROR = 0xC000_0185;
+    /// It was looked for, and is not there.
+    NOT_FOUND = 0xC000_0225;
     /// The device is gone.
     DEVICE_REMOVED = 0xC000_02B6;
     /// The file is in too many pieces (Win32: 665).
