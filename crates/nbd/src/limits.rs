@@ -10,9 +10,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Bounds that keep clients from holding up each other, or the server's end.
 ///
-/// A connection needs one thread and about 1.5 MiB of memory, at most 6 MiB while it is answered a long read that may not
-/// be split (simple replies, or "don't fragment"): by default not more than 400 MiB for all of them. More than the default
-/// of [`max_extents`](Self::max_extents) takes up to 16 bytes each on top of that.
+/// A connection needs one thread and up to 2 MiB of memory, at most 6 MiB while it is answered a read that it does not want
+/// split ("don't fragment"): by default not more than 400 MiB for all of them. More than the default of
+/// [`max_extents`](Self::max_extents) takes up to 16 bytes each on top of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -19,8 +19,8 @@ use crate::replies::Replies;
 /// Long reads and writes pass in pieces of about this size, so that they stay in the second-level cache and a
 /// connection's memory stays small.
 const PIECE_BYTES: usize = 256 << 10;
-/// The longest reply that is held in memory as a whole.
-const WHOLE_REPLY_BYTES: u32 = 4 << 20;
+/// The longest piece that a client may insist on having in one ("don't fragment").
+const WHOLE_BYTES: u32 = 4 << 20;
 /// Discards and zeroes may be of 4 GiB: they are carried out in steps of this size, between which they can be cut off.
 const STEP_BYTES: u64 = 32 << 20;
 
@@ -257,7 +257,7 @@ impl Transmission {
             let errno = if splits { Errno::Overflow } else { Errno::Invalid };
             return Err(Failure::new(errno, "it is longer than the largest request"));
         }
-        if flags & command_flag::DF != 0 && length > WHOLE_REPLY_BYTES {
+        if flags & command_flag::DF != 0 && length > WHOLE_BYTES {
             return Err(Failure::new(Errno::Overflow, "it is too long to be answered in one piece"));
         }
         if command == command::BLOCK_STATUS {

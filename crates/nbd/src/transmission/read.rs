@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use block_device::{ByteRange, Extent};
 
-use super::{Failure, PIECE_BYTES, Transmission, WHOLE_REPLY_BYTES, byte_count};
+use super::{Failure, PIECE_BYTES, Transmission, byte_count};
 use crate::protocol::{Request, chunk, command, command_flag};
 use crate::replies::Replies;
 
@@ -64,12 +64,13 @@ impl Transmission {
     fn read_simple<W: Write>(&mut self, request: &Request, replies: &mut Replies<W>) -> io::Result<()> {
         let &Request { cookie, offset, length, .. } = request;
         let mark = replies.mark();
-        let result = if length <= WHOLE_REPLY_BYTES {
+        let in_pieces = length as usize > PIECE_BYTES;
+        let result = if !in_pieces {
             replies.simple(cookie, None);
             self.disk.read(offset, replies.space(length as usize))
         } else {
-            // Once the reply has begun nobody can be told of a failure any more: it ends the connection. So read
-            // everything once before, into the host's cache.
+            // Once the reply has begun nobody can be told of a failure any more: it ends the connection. So everything is
+            // read once before, into the host's cache. That is faster than a buffer that is too long for the processor's.
             self.cache(offset, u64::from(length), replies)
         };
         if let Err(error) = result {
@@ -79,7 +80,7 @@ impl Transmission {
             return Ok(());
         }
         self.counters.bytes_read += u64::from(length);
-        if length > WHOLE_REPLY_BYTES {
+        if in_pieces {
             replies.simple(cookie, None);
             for piece in
                 ByteRange::at(offset, u64::from(length)).into_iter().flat_map(|range| range.chunks(PIECE_BYTES as u64))
