@@ -10,7 +10,7 @@ use fsa::OpenId;
 use super::store::{Clusters, Trouble};
 use super::{VolumeFigures, VolumeOptions};
 use crate::fsctl::Status;
-use crate::{Access, Allocation, ByteRange, Error, ErrorKind, Result, SparseFile, sys};
+use crate::{Access, ByteRange, Error, ErrorKind, Result, SparseFile, sys};
 
 const OPEN: &str = "use as a simulated volume";
 const STATE: &str = "volume.state";
@@ -54,7 +54,7 @@ impl Shared {
                 let wanted = options_of_new(options).map_err(|error| error.at_path(dir.display()))?;
                 make_directory(dir).map_err(os)?;
                 let bytes = wanted.cluster_bytes * wanted.capacity_clusters;
-                SparseFile::create(&clusters_path, bytes, Allocation::Sparse)?
+                SparseFile::create_with_holes_if_possible(&clusters_path, bytes)?
             }
             Err(error) => return Err(error),
         };
