@@ -140,8 +140,7 @@ pub fn judge(file: &FileFacts, request: &AttachRequest<'_>) -> Result<Plan, Refu
         return Err(Refusal::ReadOnlyFile);
     }
     let knows_holes = file.volume_flags & VOLUME_SUPPORTS_SPARSE_FILES != 0;
-    // Nobody makes or fills holes through a read-only disk.
-    if !knows_holes && !wanted.dense && !wanted.read_only {
+    if !knows_holes && !wanted.dense {
         return Err(Refusal::NoHoles);
     }
     if file.host_sector_bytes > request.sector_bytes {

@@ -277,10 +277,7 @@ impl<'s, F: BackingFile> Disk<'s, F> {
         if is_unsupported(status) {
             // Asked once: from now on the file is as one without holes.
             self.unit_bytes = 0;
-        } else if !matches!(
-            status,
-            NtStatus::DISK_FULL | NtStatus::FILE_SYSTEM_LIMITATION | NtStatus::FILE_LOCK_CONFLICT
-        ) {
+        } else if !was_refused(status) {
             // On a file without intermediate buffering the control flushes before it returns: this may have been a flush.
             self.state.fail_flushes();
         }
@@ -304,8 +301,22 @@ impl<'s, F: BackingFile> Disk<'s, F> {
     }
 }
 
+/// Whether the host did nothing because it would not, rather than because something broke.
+fn was_refused(status: NtStatus) -> bool {
+    matches!(
+        status,
+        NtStatus::DISK_FULL
+            | NtStatus::FILE_SYSTEM_LIMITATION
+            | NtStatus::FILE_LOCK_CONFLICT
+            | NtStatus::INSUFFICIENT_RESOURCES
+            | NtStatus::NO_MEMORY
+            | NtStatus::ACCESS_DENIED
+            | NtStatus::INVALID_PARAMETER
+    )
+}
+
 /// Whether the host's file system does not know a control.
-fn is_unsupported(status: NtStatus) -> bool {
+pub(crate) fn is_unsupported(status: NtStatus) -> bool {
     matches!(status, NtStatus::NOT_SUPPORTED | NtStatus::INVALID_DEVICE_REQUEST | NtStatus::NOT_IMPLEMENTED)
 }
 

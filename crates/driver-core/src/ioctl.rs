@@ -93,6 +93,11 @@ const PARTITION_TYPE: u8 = 0x06;
 /// GPT_BASIC_DATA_ATTRIBUTE_READ_ONLY.
 const VOLUME_READ_ONLY: u64 = 1 << 60;
 
+/// Whether the Mount Manager asks it; all of that is answered from memory.
+pub(crate) const fn is_for_mount_manager(code: u32) -> bool {
+    code >> 16 == codes::MOUNTDEV_QUERY_UNIQUE_ID >> 16
+}
+
 /// Answers an IOCTL, or makes a job of it.
 pub(crate) fn answer(facts: &DiskFacts, state: &DiskState, code: u32, buffer: SystemBuffer<'_>) -> Verdict {
     let len_bytes = facts.bounds.len_bytes();
@@ -180,13 +185,16 @@ fn accept(long_enough: bool, allowed: Result<(), NtStatus>) -> Completion {
 }
 
 /// VERIFY_INFORMATION: offset 0, length 8. There are no bad sectors to find: what cannot be read fails when it is read.
+///
+/// Other drivers say in `information` how much was verified. The I/O manager takes that for bytes to copy from the system
+/// buffer to a caller who gave an output, so it is 0 here.
 fn verify(facts: &DiskFacts, buffer: &SystemBuffer<'_>) -> Completion {
     let Some(input) = buffer.head::<16>() else { return Completion::bare(NtStatus::INVALID_PARAMETER) };
     let (Some(offset), Some(len)) = (u64_at(&input, 0), u32_at(&input, 8)) else {
         return Completion::bare(NtStatus::INVALID_PARAMETER);
     };
-    match (facts.bounds.check(offset, u64::from(len)), usize::try_from(len)) {
-        (Ok(_), Ok(len)) => Completion::done(len),
-        _ => Completion::bare(NtStatus::INVALID_PARAMETER),
+    match facts.bounds.check(offset, u64::from(len)) {
+        Ok(_) => Completion::bare(NtStatus::SUCCESS),
+        Err(_) => Completion::bare(NtStatus::INVALID_PARAMETER),
     }
 }

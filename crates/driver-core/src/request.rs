@@ -138,6 +138,8 @@ pub fn dispatch(facts: &DiskFacts, state: &DiskState, request: Request, buffer: 
             return Verdict::status(NtStatus::NOT_SUPPORTED);
         }
         Request::Pnp { .. } | Request::Power | Request::SystemControl => return Verdict::Keep,
+        // The Mount Manager tells that the letter is gone while the disk goes.
+        Request::DeviceControl { code } if ioctl::is_for_mount_manager(code) => {}
         _ if state.is_detaching() => return Verdict::status(NtStatus::DEVICE_REMOVED),
         _ => {}
     }

@@ -6,7 +6,7 @@
 use disk_types::{ByteRange, MAX_OFFSET};
 use driver_abi::NtStatus;
 
-use crate::disk::BackingFile;
+use crate::disk::{BackingFile, is_unsupported};
 use crate::fsctl::{self, OneRange};
 use crate::state::{DiskState, Event};
 
@@ -61,13 +61,16 @@ impl SpaceGuard {
     }
 }
 
-/// Whether all of `range` is allocated.
+/// Whether all of `range` is known to be allocated.
 pub(crate) fn is_allocated(file: &mut impl BackingFile, range: ByteRange) -> Result<bool, NtStatus> {
     let mut left = range;
     loop {
         let mut output = OneRange([0; 16]);
         let answer = file.control(fsctl::QUERY_ALLOCATED_RANGES, &fsctl::allocated_range(left).0, &mut output.0);
         // With room for one entry, more of them are a warning.
+        if is_unsupported(answer.status) {
+            return Ok(false);
+        }
         if answer.status.is_error() {
             return Err(answer.status);
         }

@@ -1,0 +1,91 @@
+//! Flushes, and what a failed one means for ever (law 2).
+
+use driver_core::{NtStatus, Request};
+use fsa::{OperationKind, Options, Status, codes};
+
+use crate::irp::{Buffers, Irp};
+use crate::machine::{MIB, Machine};
+
+fn machine() -> Machine {
+    Machine::with_disk(Options::default(), 8 * MIB)
+}
+
+fn fail(machine: &Machine, kind: OperationKind, status: Status) {
+    machine.volume.borrow_mut().fail_nth(kind, 1, status);
+}
+
+#[test]
+fn law2_a_failed_flush_is_never_retried_into_success() {
+    let mut machine = machine();
+    fail(&machine, OperationKind::Flush, Status::IO_DEVICE_ERROR);
+    assert_eq!(machine.flush(), NtStatus::IO_DEVICE_ERROR);
+    for _ in 0..3 {
+        assert_eq!(machine.flush(), NtStatus::IO_DEVICE_ERROR);
+        assert_eq!(machine.wait(0, Irp::new(Request::Shutdown, Buffers::None)).0, NtStatus::IO_DEVICE_ERROR);
+        assert_eq!(machine.write_through(0, &[1; 512]), NtStatus::IO_DEVICE_ERROR);
+    }
+    // Who relied on nothing goes on.
+    assert!(machine.write(0, &[2; 512]).is_success());
+    assert_eq!(machine.read(0, 512).unwrap(), [2; 512]);
+    assert!(machine.state().flush_failed());
+    assert_eq!(machine.state().counters().flushes, 0);
+    assert_eq!(machine.state().counters().io_errors, 1, "the host failed once");
+}
+
+#[test]
+fn law2_a_full_host_fails_a_flush_for_ever_too() {
+    let mut machine = machine();
+    fail(&machine, OperationKind::Flush, Status::DISK_FULL);
+    assert_eq!(machine.flush(), NtStatus::DISK_FULL);
+    assert_eq!(machine.flush(), NtStatus::IO_DEVICE_ERROR);
+}
+
+#[test]
+fn a_write_through_is_a_write_and_a_flush() {
+    let mut machine = machine();
+    assert!(machine.write(0, &[1; 512]).is_success());
+    assert_eq!(machine.state().counters().flushes, 0);
+    assert!(machine.write_through(0, &[1; 512]).is_success());
+    assert_eq!(machine.state().counters().flushes, 1);
+    fail(&machine, OperationKind::Write, Status::DISK_FULL);
+    assert_eq!(machine.write_through(0, &[1; 512]), NtStatus::DISK_FULL);
+    assert!(machine.flush().is_success(), "a write that was refused breaks no promise");
+    fail(&machine, OperationKind::Flush, Status::IO_DEVICE_ERROR);
+    assert_eq!(machine.write_through(0, &[1; 512]), NtStatus::IO_DEVICE_ERROR);
+    assert_eq!(machine.flush(), NtStatus::IO_DEVICE_ERROR);
+}
+
+#[test]
+fn law2_the_flush_inside_a_zeroing_counts() {
+    // Its failure as the model has it, and as Windows may say it.
+    for kind in [OperationKind::Flush, OperationKind::Control(codes::SET_ZERO_DATA)] {
+        let mut trimmed = machine();
+        assert!(trimmed.write(0, &[1; 65536]).is_success());
+        fail(&trimmed, kind, Status::IO_DEVICE_ERROR);
+        assert_eq!(trimmed.trim(&[(0, 65536)]), NtStatus::IO_DEVICE_ERROR);
+        assert_eq!(trimmed.flush(), NtStatus::IO_DEVICE_ERROR);
+
+        let mut zeroed = machine();
+        assert!(zeroed.write(0, &[1; 65536]).is_success());
+        fail(&zeroed, kind, Status::IO_DEVICE_ERROR);
+        assert_eq!(zeroed.write(0, &[0; 65536]), NtStatus::IO_DEVICE_ERROR);
+        assert_eq!(zeroed.flush(), NtStatus::IO_DEVICE_ERROR);
+    }
+}
+
+#[test]
+fn a_zeroing_that_was_refused_breaks_no_promise() {
+    for status in [Status::FILE_LOCK_CONFLICT, Status::ACCESS_DENIED, Status::INVALID_PARAMETER, Status::DISK_FULL] {
+        let mut machine = machine();
+        fail(&machine, OperationKind::Control(codes::SET_ZERO_DATA), status);
+        assert!(machine.trim(&[(0, 65536)]).is_error());
+        assert!(machine.flush().is_success(), "{status}");
+    }
+}
+
+#[test]
+fn the_end_of_the_machine_flushes() {
+    let mut machine = machine();
+    assert!(machine.wait(0, Irp::new(Request::Shutdown, Buffers::None)).0.is_success());
+    assert_eq!(machine.state().counters().flushes, 1);
+}
