@@ -348,10 +348,11 @@ fn stamp(source: &SparseFile) -> Result<Stamp> {
 
 /// Checks that the source is still what it was when the copy began.
 fn unchanged(source: &SparseFile, before: Stamp) -> Result<()> {
-    let after = stamp(source)?;
+    // The times of a stream are those of its file, to which the copy may belong too; its share mode keeps writers out.
+    let is_same = source.is_stream() || stamp(source)? == before;
     let len_bytes = source.backing.len_bytes().map_err(|error| source.failed(COPY, error))?;
     let why = match len_bytes.cmp(&source.len_bytes()) {
-        _ if after == before && len_bytes == source.len_bytes() => return Ok(()),
+        _ if is_same && len_bytes == source.len_bytes() => return Ok(()),
         core::cmp::Ordering::Equal => "it was changed while it was copied".to_owned(),
         grown => format!(
             "it {} from {} to {len_bytes} bytes while it was copied",

@@ -10,10 +10,13 @@ use fsa::OpenId;
 use super::store::{Clusters, Trouble};
 use super::{VolumeFigures, VolumeOptions};
 use crate::fsctl::Status;
-use crate::{Access, ByteRange, Error, ErrorKind, Result, SparseFile, sys};
+use crate::{Access, ByteRange, Error, ErrorKind, Result, SparseFile, is_zero, sys};
 
 const OPEN: &str = "use as a simulated volume";
 const STATE: &str = "volume.state";
+
+/// Read at once, looking for data.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Bytes of a cluster where none are asked for.
 const DEFAULT_CLUSTER_BYTES: u64 = 4096;
@@ -196,13 +199,25 @@ fn make_directory(dir: &Path) -> io::Result<()> {
     missing.into_iter().try_for_each(sys::sync_directory_of)
 }
 
-/// Whether anything was written to the clusters since they were made, which writes the end alone.
+/// Whether anything was written to the clusters since they were made, which writes zeroes, and the end alone.
 fn was_used(clusters: &SparseFile) -> Result<bool> {
     let Some(whole) = ByteRange::whole(clusters.len_bytes()) else { return Ok(false) };
     for extent in clusters.extents(whole) {
         let extent = extent?;
-        if !extent.kind.reads_as_zero() && extent.range.end() != clusters.len_bytes() {
+        if extent.kind.reads_as_zero() {
+            continue;
+        }
+        if extent.range.end() != clusters.len_bytes() {
             return Ok(true);
+        }
+        // On a host without holes that is all of it.
+        let mut buffer = vec![0; PIECE_BYTES];
+        for piece in extent.range.chunks(PIECE_BYTES as u64) {
+            let len = usize::try_from(piece.len()).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+            clusters.read_at(piece.start(), &mut buffer[..len])?;
+            if !is_zero(&buffer[..len]) {
+                return Ok(true);
+            }
         }
     }
     Ok(false)

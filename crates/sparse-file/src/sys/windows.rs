@@ -157,7 +157,9 @@ pub(crate) fn zero_range(_file: &File, _range: ByteRange) -> io::Result<()> {
 
 /// Allocates the holes of a whole file. A part can only be written.
 pub(crate) fn allocate(file: &File, range: ByteRange) -> io::Result<()> {
-    ntfs::allocate(&Device(file), range)
+    ntfs::allocate(&Device(file), range)?;
+    // Some servers and emulators leave holes in a file that can have none here: only writing allocates those.
+    if allocated_bytes(file)? < range.end() { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
 }
 
 /// Marks the file sparse, or allocates every hole and takes the mark.

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use sparse_file::{Allocation, ByteRange, ErrorKind, SparseFile, ZeroMode};
 
-use crate::{content, directory, map, volume};
+use crate::layout::DENSE;
+use crate::{REAL, content, directory, map, volume};
 
 const LEN: usize = 1 << 20;
 
@@ -113,7 +114,7 @@ proptest! {
         let unit_bytes = cluster_bytes.max(64 << 10);
         let model = volume(&dir.path().join("model"), cluster_bytes, 8 << 20);
         let file = model.create_file("dir/disk.img".as_ref(), LEN as u64, Allocation::Sparse).unwrap();
-        let real = SparseFile::create(&dir.path().join("disk.img"), LEN as u64, Allocation::Sparse).unwrap();
+        let real = SparseFile::create(&dir.path().join("disk.img"), LEN as u64, REAL).unwrap();
         let mut twin = vec![0; LEN];
         for step in &steps {
             if act(&file, step) {
@@ -121,12 +122,19 @@ proptest! {
                 // A real file may be faster than it must be; what both did is compared.
                 act(&real, &match step {
                     Step::Zero(at, len, mode) => Step::Zero(*at, *len, ZeroMode { fast_only: false, ..*mode }),
+                    // Without holes there is nothing to give back, and no mark.
+                    Step::Punch(at, len) if DENSE => {
+                        Step::Zero(*at, *len, ZeroMode { may_unmap: true, fast_only: false })
+                    }
+                    Step::Unmark if DENSE => Step::Sync,
                     step => step.clone(),
                 });
             }
             check(&file, &twin, unit_bytes);
             assert!(content(&real) == twin, "the real file differs");
-            compare_allocation(&real, &file);
+            if !DENSE {
+                compare_allocation(&real, &file);
+            }
         }
         // Nothing is lost between one use and the next.
         drop((file, model));

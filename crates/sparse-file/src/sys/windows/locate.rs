@@ -5,6 +5,7 @@ use std::io;
 use std::os::windows::fs::OpenOptionsExt;
 use std::path::Path;
 
+use windows_sys::Win32::Foundation::ERROR_PATH_NOT_FOUND;
 use windows_sys::Win32::Storage::FileSystem as fs;
 use windows_sys::Win32::System::SystemServices::FILE_SUPPORTS_SPARSE_FILES;
 
@@ -140,6 +141,11 @@ fn check(file: &File, operation: &'static str) -> Result<u32> {
 fn explain_open(path: &Path, operation: &'static str, error: io::Error) -> Error {
     let read_only = || path.metadata().is_ok_and(|found| found.permissions().readonly());
     match error.kind() {
+        io::ErrorKind::NotFound if error.raw_os_error() == Some(ERROR_PATH_NOT_FOUND.cast_signed()) => {
+            Error::new(ErrorKind::NotFound, operation)
+                .because("its directory does not exist")
+                .advise("check the name and its directory")
+        }
         io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, operation)
             .because("there is no such file")
             .advise("check the name, or create it first"),
