@@ -9,6 +9,7 @@ use driver_core::{Completion, SystemBuffer};
 use crate::disk::system_buffer;
 use crate::nt::NtStatus;
 use crate::nt::imports::PoStartNextPowerIrp;
+use crate::nt::objects::FileObject;
 use crate::nt::values::{
     IO_NO_INCREMENT, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, IRP_MJ_PNP, IRP_MJ_POWER,
     IRP_MJ_SYSTEM_CONTROL,
@@ -27,6 +28,9 @@ const VERSION: [u16; 3] = [
 /// Whether the registry lets the driver run unprotected, for tests.
 static UNPROTECTED: AtomicBool = AtomicBool::new(false);
 
+/// Its address marks a file object whose opener may ask.
+static ADMITTED: u8 = 0;
+
 /// From now on everybody may open the control device.
 pub(crate) fn leave_unprotected() {
     UNPROTECTED.store(true, Ordering::Relaxed);
@@ -35,9 +39,14 @@ pub(crate) fn leave_unprotected() {
 /// The dispatch routine of the control device.
 pub(crate) fn dispatch(mut irp: OwnedIrp) -> NtStatus {
     let completion = match irp.major_function() {
-        IRP_MJ_CREATE => Completion::bare(may_open(&irp)),
+        IRP_MJ_CREATE if may_open(&irp) => {
+            admit(irp.file_object());
+            Completion::bare(NtStatus::SUCCESS)
+        }
+        IRP_MJ_CREATE => Completion::bare(NtStatus::ACCESS_DENIED),
         IRP_MJ_CLEANUP | IRP_MJ_CLOSE => Completion::bare(NtStatus::SUCCESS),
-        IRP_MJ_DEVICE_CONTROL => device_control(&mut irp),
+        IRP_MJ_DEVICE_CONTROL if is_admitted(irp.file_object()) => device_control(&mut irp),
+        IRP_MJ_DEVICE_CONTROL => Completion::bare(NtStatus::ACCESS_DENIED),
         IRP_MJ_PNP | IRP_MJ_POWER | IRP_MJ_SYSTEM_CONTROL => {
             Completion { status: irp.status(), information: irp.information() }
         }
@@ -52,14 +61,25 @@ pub(crate) fn dispatch(mut irp: OwnedIrp) -> NtStatus {
 }
 
 /// The second look at who opens it: the first was the object manager's, at the device's descriptor.
-fn may_open(irp: &OwnedIrp) -> NtStatus {
+fn may_open(irp: &OwnedIrp) -> bool {
     // SAFETY: the parameters of an IRP_MJ_CREATE.
     let create = unsafe { irp.parameters().create };
-    if UNPROTECTED.load(Ordering::Relaxed) || security::caller_is_administrator(&create) {
-        NtStatus::SUCCESS
-    } else {
-        NtStatus::ACCESS_DENIED
+    UNPROTECTED.load(Ordering::Relaxed) || security::caller_is_administrator(&create)
+}
+
+/// Notes in the file object that whoever opened it may ask. Not every I/O manager keeps a handle from a caller whose
+/// IRP_MJ_CREATE has failed: Wine's does not. Such a handle is good for nothing here.
+fn admit(file: *mut FileObject) {
+    if !file.is_null() {
+        // SAFETY: the file object of an IRP that is owned; this field is the driver's, and only IRP_MJ_CREATE, which comes first, sets it.
+        unsafe { (*file).fs_context2 = (&raw const ADMITTED).cast_mut().cast() };
     }
+}
+
+/// Whether [`admit`] noted that.
+fn is_admitted(file: *mut FileObject) -> bool {
+    // SAFETY: as for `admit`.
+    !file.is_null() && unsafe { (*file).fs_context2 }.cast_const().cast() == &raw const ADMITTED
 }
 
 // Not inlined, nor what it calls: a read or a write does not pay with its stack for what an attach needs.

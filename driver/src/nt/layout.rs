@@ -99,6 +99,7 @@ layouts! {
     FileObject.size = "Size", 2, 2;
     FileObject.device_object = "DeviceObject", 8, 4;
     FileObject.vpb = "Vpb", 16, 8;
+    FileObject.fs_context2 = "FsContext2", 32, 16;
     FileObject.flags = "Flags", 80, 44;
 
     RemoveLock = "IO_REMOVE_LOCK", 32, 24;

@@ -90,7 +90,8 @@ pub(crate) struct FileObject {
     pub(crate) device_object: *mut DeviceObject,
     pub(crate) vpb: *mut Vpb,
     fs_context: *mut c_void,
-    fs_context2: *mut c_void,
+    /// The driver's own, for a device that is no file system's.
+    pub(crate) fs_context2: *mut c_void,
     section_object_pointer: *mut c_void,
     private_cache_map: *mut c_void,
     final_status: NtStatus,
