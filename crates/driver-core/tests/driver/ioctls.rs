@@ -3,8 +3,8 @@
 use disk_types::LogicalBlock;
 use driver_core::{Completion, DiskFacts, DiskState, NtStatus, Request, SystemBuffer, Verdict, codes, dispatch};
 
-use crate::geometry::facts;
 use crate::irp::{Irp, STALE};
+use crate::sizes::facts;
 
 /// Sends one control past the I/O manager's rules; `None` if it is for the worker.
 fn send(facts: &DiskFacts, code: u32, input: &[u8], output_len: usize) -> Option<(NtStatus, Vec<u8>)> {

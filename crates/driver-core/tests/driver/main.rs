@@ -15,6 +15,7 @@ mod irp;
 mod kernel_bytes;
 mod machine;
 mod mounting;
+mod sizes;
 mod space;
 mod sparse;
 mod transfers;

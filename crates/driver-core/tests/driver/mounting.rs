@@ -3,9 +3,9 @@
 use disk_types::LogicalBlock;
 use driver_core::{DiskState, Name, NtStatus, UniqueId, Verdict, codes, dispatch, mount_manager};
 
-use crate::geometry::facts;
 use crate::irp::Irp;
 use crate::machine::utf16;
+use crate::sizes::facts;
 
 fn ask(state: &DiskState, code: u32, input: &[u8], output_len: usize) -> (NtStatus, Vec<u8>) {
     let mut irp = Irp::control(code, input, output_len);
