@@ -16,7 +16,7 @@ pub enum Refusal {
     Directory = BASE + 1,
     /// It is a link or another reparse point: what it leads to may change.
     ReparsePoint = BASE + 2,
-    /// It lies on another machine: a network that stops would stop this one.
+    /// It, or what is in it, lies on another machine: a network that stops would stop this one.
     Remote = BASE + 3,
     /// It is encrypted: its holes and its unbuffered access are not those of an ordinary file.
     Encrypted = BASE + 4,

@@ -11,6 +11,8 @@ const ATTRIBUTE_SPARSE: u32 = 0x200;
 const ATTRIBUTE_REPARSE_POINT: u32 = 0x400;
 const ATTRIBUTE_COMPRESSED: u32 = 0x800;
 const ATTRIBUTE_ENCRYPTED: u32 = 0x4000;
+/// Its data, or all of it, must be fetched from somewhere before it can be read: OFFLINE, RECALL_ON_OPEN, RECALL_ON_DATA_ACCESS.
+const ATTRIBUTES_ELSEWHERE: u32 = 0x1000 | 0x4_0000 | 0x40_0000;
 
 const DEVICE_CD_ROM: u32 = 0x02;
 const DEVICE_CD_ROM_FILE_SYSTEM: u32 = 0x03;
@@ -49,9 +51,9 @@ pub struct FileFacts {
     pub cluster_bytes: u32,
     /// AlignmentRequirement, from FileAlignmentInformation: a mask.
     pub alignment_mask: u32,
-    /// VolumeSerialNumber, from FileFsVolumeInformation.
+    /// VolumeSerialNumber, from FileFsVolumeInformation; 0 where there is none.
     pub volume_serial: u32,
-    /// IndexNumber, from FileInternalInformation.
+    /// IndexNumber, from FileInternalInformation; 0 where the file system gives none.
     pub file_id: u64,
     /// Whether the device below the file's volume belongs to this driver.
     pub on_own_disk: bool,
@@ -127,6 +129,9 @@ pub fn judge(file: &FileFacts, request: &AttachRequest<'_>) -> Result<Plan, Refu
     if has(ATTRIBUTE_DIRECTORY) {
         return Err(Refusal::Directory);
     }
+    if has(ATTRIBUTES_ELSEWHERE) {
+        return Err(Refusal::Remote);
+    }
     if file.on_own_disk {
         return Err(Refusal::OnOwnDisk);
     }
@@ -169,7 +174,7 @@ pub fn judge(file: &FileFacts, request: &AttachRequest<'_>) -> Result<Plan, Refu
         trims: frees && request.discard == DiscardMode::Free,
         physical_sector_bytes: file.cluster_bytes.min(MOST_PHYSICAL_BYTES).max(request.sector_bytes),
         alignment_mask: file.alignment_mask,
-        unique_id: UniqueId::new(file.volume_serial, file.file_id),
+        unique_id: UniqueId::of_file(file.volume_serial, file.file_id, request.path),
     })
 }
 

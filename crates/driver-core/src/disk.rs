@@ -34,8 +34,7 @@ pub trait BackingFile {
     /// where the control has any of 8.
     fn control(&mut self, code: u32, input: &[u8], output: &mut [u8]) -> Completion;
 
-    /// How many bytes of the host's volume are free to whoever opened the file (FileFsSizeInformation, which counts the
-    /// quota, not FileFsFullSizeInformation).
+    /// How many bytes of the host's volume are free: AvailableAllocationUnits of FileFsSizeInformation.
     ///
     /// # Errors
     /// The host's status.

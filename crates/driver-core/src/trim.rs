@@ -83,7 +83,8 @@ fn ends(range: &[u8; RANGE_BYTES], bounds: DiskBounds) -> Option<(u64, u64)> {
 impl TrimJob {
     /// Calls `free` for the whole units that the ranges cover together, in order, each once, as few as there can be.
     ///
-    /// The last unit of the disk is whole where the disk ends. The list in `system_buffer` is sorted in place.
+    /// The last unit of the disk is whole where the disk ends. The list in `system_buffer` is sorted in place; the stack
+    /// that is needed does not depend on it.
     pub(crate) fn for_each_run<E>(
         self,
         system_buffer: &mut [u8],
@@ -100,7 +101,7 @@ impl TrimJob {
         let Ranges::Listed { offset, len } = self.0 else { return free_units(0, bounds.len_bytes()) };
         let listed = system_buffer.get_mut(offset..).and_then(|rest| rest.get_mut(..len)).unwrap_or_default();
         let (ranges, _) = listed.as_chunks_mut::<RANGE_BYTES>();
-        ranges.sort_unstable_by_key(|range| u64_at(range, 0));
+        sort(ranges);
         let mut run: Option<(u64, u64)> = None;
         for (start, end) in ranges.iter().filter_map(|range| ends(range, bounds)).filter(|(start, end)| start < end) {
             run = match run {
@@ -114,6 +115,28 @@ impl TrimJob {
             };
         }
         run.map_or(Ok(()), |(first, last)| free_units(first, last))
+    }
+}
+
+/// Sorts by beginnings: a heap sort, because `core`'s sorting recurses, and a kernel stack has 12 KiB.
+fn sort(ranges: &mut [[u8; RANGE_BYTES]]) {
+    let start = |ranges: &[[u8; RANGE_BYTES]], at: usize| ranges.get(at).and_then(|range| u64_at(range, 0));
+    let sink = |ranges: &mut [[u8; RANGE_BYTES]], mut parent: usize, len: usize| {
+        loop {
+            let left = 2 * parent + 1;
+            let right = left + 1;
+            let child = if right < len && start(ranges, left) < start(ranges, right) { right } else { left };
+            if child >= len || start(ranges, child) <= start(ranges, parent) {
+                return;
+            }
+            ranges.swap(parent, child);
+            parent = child;
+        }
+    };
+    (0..ranges.len() / 2).rev().for_each(|parent| sink(ranges, parent, ranges.len()));
+    for len in (1..ranges.len()).rev() {
+        ranges.swap(0, len);
+        sink(ranges, 0, len);
     }
 }
 

@@ -40,6 +40,9 @@ fn law10_each_refusal_has_its_reason() {
         (attributes(0x4000), Refusal::Encrypted),
         (attributes(0xA00), Refusal::Compressed),
         (attributes(0x201), Refusal::ReadOnlyFile),
+        (attributes(0x1200), Refusal::Remote),
+        (attributes(0x4_0200), Refusal::Remote),
+        (attributes(0x40_0200), Refusal::Remote),
         (device(0x14, 0), Refusal::Remote),
         (device(0x35, 0), Refusal::Remote),
         (device(8, 0x10), Refusal::Remote),
@@ -112,6 +115,21 @@ fn only_a_file_with_holes_frees_and_detects() {
     });
     let ignoring = ignoring.unwrap();
     assert_eq!((ignoring.unit_bytes, ignoring.zero_detection, ignoring.trims), (65536, false, false));
+}
+
+#[test]
+fn no_two_images_have_the_same_id_and_one_keeps_its_own() {
+    let id = |path: &str, volume_serial, file_id| {
+        let path = utf16(path);
+        let facts = FileFacts { volume_serial, file_id, ..good() };
+        *judge(&facts, &attach_request(&path)).unwrap().unique_id.as_bytes()
+    };
+    assert_eq!(id(r"\??\C:\a.img", 1, 2), id(r"\??\C:\renamed.img", 1, 2));
+    assert_ne!(id(r"\??\C:\a.img", 1, 2), id(r"\??\C:\a.img", 1, 3));
+    assert_ne!(id(r"\??\C:\a.img", 1, 2), id(r"\??\C:\a.img", 2, 2));
+    // On a file system that numbers no files the path must do.
+    assert_eq!(id(r"\??\C:\a.img", 1, 0), id(r"\??\C:\a.img", 1, 0));
+    assert_ne!(id(r"\??\C:\a.img", 1, 0), id(r"\??\C:\b.img", 1, 0));
 }
 
 #[test]
