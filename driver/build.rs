@@ -34,6 +34,10 @@ fn main() {
         // A check of the manifest on another system: nothing is linked.
         _ => &[],
     };
+    if target("ENV") == "msvc" && x86 {
+        // The WDK's: the compiler leaves the division of 64-bit numbers to routines that the kernel exports.
+        println!("cargo::rustc-link-arg-bins=ntoskrnl.lib");
+    }
     for argument in arguments {
         println!("cargo::rustc-link-arg-bins={argument}");
     }

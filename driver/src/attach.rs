@@ -76,7 +76,8 @@ pub(crate) fn attach(request: &AttachRequest<'_>, file: *mut FileObject) -> Resu
 /// A device object that nobody has opened yet. Dropping it deletes it.
 struct Device {
     object: NonNull<DeviceObject>,
-    filled: bool,
+    /// Its extension, once it is filled.
+    disk: *mut DiskDevice,
 }
 
 impl Device {
@@ -110,7 +111,7 @@ impl Device {
                 )
             };
             match NonNull::new(object) {
-                Some(object) if status.is_success() => return Ok((Self { object, filled: false }, reservation)),
+                Some(object) if status.is_success() => return Ok((Self { object, disk: null_mut() }, reservation)),
                 _ if status != NtStatus::OBJECT_NAME_COLLISION => return Err(status),
                 _ => {}
             }
@@ -126,7 +127,7 @@ impl Device {
         let place = unsafe { (*self.object.as_ptr()).device_extension }.cast::<DiskDevice>();
         // SAFETY: as above; nobody else knows the extension yet.
         unsafe { place.write(disk) };
-        self.filled = true;
+        self.disk = place;
         // SAFETY: just written; it stays until the device is deleted, which this file and `detach` do last of all.
         let disk: &'static DiskDevice = unsafe { &*place };
         disk.initialise();
@@ -154,9 +155,9 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        if self.filled {
+        if !self.disk.is_null() {
             // SAFETY: filled once, and used by nobody: its worker does not run.
-            unsafe { (*self.object.as_ptr()).device_extension.cast::<DiskDevice>().drop_in_place() };
+            unsafe { self.disk.drop_in_place() };
         }
         // SAFETY: the driver's own device, which nobody could open.
         unsafe { IoDeleteDevice(self.object.as_ptr()) };

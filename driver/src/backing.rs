@@ -247,8 +247,10 @@ impl Backing {
         if irp.is_null() {
             return NtStatus::INSUFFICIENT_RESOURCES;
         }
-        // SAFETY: a new IRP's current stack location lies one behind the first driver's, as IoGetNextIrpStackLocation knows.
-        let next = unsafe { (*irp).tail.current_stack_location.sub(1) };
+        // SAFETY: the I/O manager has just made the IRP.
+        let current = unsafe { (*irp).tail.current_stack_location };
+        // IoGetNextIrpStackLocation: in a new IRP the current one lies one behind the first driver's.
+        let next = current.wrapping_sub(1);
         // SAFETY: the stack location is the sender's to fill until the IRP is sent.
         unsafe { (*next).file_object = file };
         // SAFETY: the IRP was built for this device, and is the I/O manager's from here on.
@@ -258,8 +260,8 @@ impl Backing {
         }
         // SAFETY: the event is initialised; without a time-out the wait ends when the IRP is completed.
         let _ = unsafe { KeWaitForSingleObject((&raw mut event).cast(), Executive, KernelMode, 0, null()) };
-        // SAFETY: the I/O manager has filled it; any bits are a status.
-        unsafe { status_block.status.status }
+        // SAFETY: the I/O manager has filled it, behind the compiler's back.
+        unsafe { (&raw const status_block.status).read_volatile() }
     }
 }
 

@@ -97,8 +97,10 @@ impl DiskDevice {
     /// # Safety
     /// `device` is one of those, and is not deleted during `'a`: an IRP to it, its worker or the remove lock keeps it.
     pub(crate) unsafe fn of<'a>(device: *mut DeviceObject) -> &'a Self {
+        // SAFETY: the caller's promise; nobody changes the field after IoCreateDevice.
+        let extension = unsafe { (*device).device_extension }.cast::<Self>();
         // SAFETY: the caller's promise; the extension is initialised before the device can be reached.
-        unsafe { &*(*device).device_extension.cast::<Self>() }
+        unsafe { &*extension }
     }
 
     pub(crate) const fn device(&self) -> NonNull<DeviceObject> {
@@ -141,7 +143,7 @@ impl DiskDevice {
     pub(crate) fn is_mounted(&self) -> bool {
         let device = self.device.as_ptr();
         // SAFETY: the device is the driver's own. Where the I/O manager gives a disk no VPB (Wine), nobody mounts it.
-        if unsafe { (&raw const (*device).vpb).read_volatile() }.is_null() {
+        if unsafe { (*device).vpb }.is_null() {
             return false;
         }
         let mut irql = 0;

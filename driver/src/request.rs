@@ -77,7 +77,7 @@ impl OwnedIrp {
     /// The status that is in it now.
     pub(crate) fn status(&self) -> NtStatus {
         // SAFETY: the status is the driver's to read while it owns the IRP; any bits are a status.
-        unsafe { (*self.as_ptr()).io_status.status.status }
+        unsafe { (*self.as_ptr()).io_status.status }
     }
 
     /// The information that is in it now.
@@ -151,7 +151,7 @@ impl OwnedIrp {
     pub(crate) fn complete(self, status: NtStatus, information: usize, boost: i8) {
         let irp = self.as_ptr();
         // SAFETY: the driver owns the IRP until the call below.
-        unsafe { (*irp).io_status.status.status = status };
+        unsafe { (*irp).io_status.status = status };
         // SAFETY: as above.
         unsafe { (*irp).io_status.information = information };
         // SAFETY: the driver owns the IRP and gives it up here; no cancel routine is set.

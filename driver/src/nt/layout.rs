@@ -35,8 +35,7 @@ layouts! {
     ListEntry.next = "Flink", 0, 0;
     ListEntry.previous = "Blink", 8, 4;
     IoStatusBlock = "IO_STATUS_BLOCK", 16, 8;
-    IoStatusBlock.status.status = "Status", 0, 0;
-    IoStatusBlock.status.pointer = "Pointer", 0, 0;
+    IoStatusBlock.status = "Status", 0, 0;
     IoStatusBlock.information = "Information", 8, 4;
     ObjectAttributes = "OBJECT_ATTRIBUTES", 48, 24;
     ObjectAttributes.length = "Length", 0, 0;

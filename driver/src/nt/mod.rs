@@ -56,25 +56,17 @@ pub(crate) struct ListEntry {
     pub(crate) previous: *mut ListEntry,
 }
 
-/// IO_STATUS_BLOCK.
+/// IO_STATUS_BLOCK. In C the status shares its place with a pointer, which only pads it here.
 #[repr(C)]
 pub(crate) struct IoStatusBlock {
-    pub(crate) status: IoStatus,
-    pub(crate) information: usize,
-}
-
-/// The status of an [`IoStatusBlock`], which shares its place with a pointer.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) union IoStatus {
     pub(crate) status: NtStatus,
-    pub(crate) pointer: *mut c_void,
+    pub(crate) information: usize,
 }
 
 impl IoStatusBlock {
     /// One that a call will fill.
     pub(crate) const fn new() -> Self {
-        Self { status: IoStatus { pointer: null_mut() }, information: 0 }
+        Self { status: NtStatus::SUCCESS, information: 0 }
     }
 }
 
