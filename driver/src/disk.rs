@@ -29,6 +29,9 @@ use crate::request::OwnedIrp;
 
 const REMOVE_LOCK_TAG: u32 = u32::from_le_bytes(*b"SpDk");
 const REMOVE_LOCK_BYTES: u32 = size_of::<RemoveLock>() as u32;
+/// Its address marks a file object that is counted as open.
+static COUNTED: u8 = 0;
+
 const MADE_BY_MOUNT_MANAGER: u8 = 1;
 const MADE_BY_LINK: u8 = 2;
 /// METHOD_BUFFERED, in the lowest two bits of a control code.
@@ -137,6 +140,25 @@ impl DiskDevice {
             NameMaker::SymbolicLink => MADE_BY_LINK,
         };
         self.name_maker.store(number, Ordering::Relaxed);
+    }
+
+    /// Counts the handle that `file` is for, and notes in it that it is counted.
+    fn opened(&self, file: *mut FileObject) {
+        if !file.is_null() {
+            self.open_handles.fetch_add(1, Ordering::SeqCst);
+            // SAFETY: the file object of an IRP_MJ_CREATE that is owned; this field of a file that no file system opened is the driver's.
+            unsafe { (*file).fs_context2 = (&raw const COUNTED).cast_mut().cast() };
+        }
+    }
+
+    /// Counts it no longer.
+    fn closed(&self, file: *mut FileObject) {
+        // SAFETY: the file object of an IRP that is owned. Create, cleanup and close of one file object do not overlap.
+        if !file.is_null() && unsafe { (*file).fs_context2 }.cast_const().cast() == &raw const COUNTED {
+            // SAFETY: as above.
+            unsafe { (*file).fs_context2 = null_mut() };
+            self.open_handles.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
     /// Whether a file system is mounted on it.
@@ -286,10 +308,11 @@ pub(crate) fn dispatch(disk: &DiskDevice, mut irp: OwnedIrp) -> NtStatus {
     let major = irp.major_function();
     // Counted before it is judged, and a detach looks the other way round: one of the two sees the other.
     match major {
-        IRP_MJ_CREATE => disk.open_handles.fetch_add(1, Ordering::SeqCst),
-        IRP_MJ_CLEANUP => disk.open_handles.fetch_sub(1, Ordering::SeqCst),
-        _ => 0,
-    };
+        IRP_MJ_CREATE => disk.opened(irp.file_object()),
+        // Wine sends no IRP_MJ_CLEANUP.
+        IRP_MJ_CLEANUP | IRP_MJ_CLOSE => disk.closed(irp.file_object()),
+        _ => {}
+    }
     let held = disk.acquire();
     let verdict = match verdict(disk, &mut irp) {
         // Letting go is always allowed; everything else needs a disk that stays.
@@ -311,7 +334,7 @@ pub(crate) fn dispatch(disk: &DiskDevice, mut irp: OwnedIrp) -> NtStatus {
         Verdict::Keep => Completion { status: irp.status(), information: irp.information() },
     };
     if major == IRP_MJ_CREATE && !completion.status.is_success() {
-        disk.open_handles.fetch_sub(1, Ordering::SeqCst);
+        disk.closed(irp.file_object());
     }
     if major == IRP_MJ_POWER {
         // SAFETY: an IRP_MJ_POWER that is not yet completed, at the disk's own stack location.
