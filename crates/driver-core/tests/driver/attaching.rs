@@ -104,6 +104,7 @@ fn only_a_file_with_holes_frees_and_detects() {
         (sparse.unit_bytes, sparse.zero_detection, sparse.trims, sparse.mark_sparse),
         (65536, true, true, false)
     );
+    assert!(!judged(good(), |request| request.flags.mark_sparse = true).unwrap().mark_sparse, "it is marked");
     let dense = judged(FileFacts { attributes: 0x20, ..good() }, |_| {}).unwrap();
     assert_eq!((dense.unit_bytes, dense.zero_detection, dense.trims, dense.mark_sparse), (0, false, false, false));
     let marked = judged(FileFacts { attributes: 0x20, ..good() }, |request| request.flags.mark_sparse = true).unwrap();
@@ -147,6 +148,7 @@ fn the_last_sector_is_written_once_and_keeps_what_it_holds() {
     machine.make_file("disk.img", 8 * MIB, true);
     machine.attach("disk.img", |_| {}).unwrap();
     assert_eq!(machine.allocated(), [(8 * MIB - UNIT, 8 * MIB)]);
+    assert_eq!(machine.read(8 * MIB - UNIT, UNIT as usize).unwrap(), [0; UNIT as usize]);
     assert!(machine.write(8 * MIB - 512, &[7; 512]).is_success());
     assert!(machine.detach(0, false).is_success());
     machine.attach("disk.img", |_| {}).unwrap();

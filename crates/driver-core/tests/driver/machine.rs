@@ -17,7 +17,7 @@ use driver_core::{
 use fsa::{Access, CreateOptions, Disposition, OpenId, Options, Share, Volume, codes};
 
 use crate::host::{HostFile, SharedVolume, nt};
-use crate::irp::{Buffers, Irp};
+use crate::irp::{Buffers, Irp, STALE};
 
 pub(crate) const KIB: u64 = 1024;
 pub(crate) const MIB: u64 = 1024 * KIB;
@@ -187,7 +187,7 @@ impl Machine {
         // The driver's lies in the device object, which outlives the worker; a test may leak it.
         let state: &'static DiskState = Box::leak(Box::new(DiskState::new(request.space_floor_bytes)));
         let file = HostFile { volume: Rc::clone(&self.volume), open };
-        let disk = Disk::attach(file, &plan, state, &mut vec![0; request.sector_bytes as usize])?;
+        let disk = Disk::attach(file, &plan, state, &mut vec![STALE; request.sector_bytes as usize])?;
         state.set_letter(request.letter);
         Ok(Device {
             facts: plan.facts(number),

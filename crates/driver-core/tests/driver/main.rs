@@ -21,3 +21,4 @@ mod sparse;
 mod transfers;
 mod trimming;
 mod twin;
+mod worker;

@@ -67,10 +67,15 @@ fn law9_the_floor_stays_free_for_whatever_size_of_write() {
 #[test]
 fn law9_a_write_that_is_new_in_part_is_refused_whole_below_the_floor() {
     let mut machine = machine(10 * MIB);
+    let last = (1 << 30) - UNIT;
     let (filled, _) = fill(&mut machine, UNIT);
-    let before = machine.read(filled - UNIT, 2 * UNIT as usize).unwrap();
-    assert_eq!(machine.write(filled - UNIT, &[9; 2 * 65536]), NtStatus::DISK_FULL);
-    assert_eq!(machine.read(filled - UNIT, 2 * UNIT as usize).unwrap(), before);
+    // What is new comes behind what is allocated, and before it.
+    for offset in [filled - UNIT, last - UNIT] {
+        let before = machine.read(offset, 2 * UNIT as usize).unwrap();
+        assert_eq!(machine.write(offset, &[9; 2 * 65536]), NtStatus::DISK_FULL);
+        assert_eq!(machine.read(offset, 2 * UNIT as usize).unwrap(), before);
+    }
+    assert!(machine.write(last, &[9; 65536]).is_success());
 }
 
 #[test]
@@ -115,16 +120,37 @@ fn zeroes_and_trims_need_no_space_below_the_floor() {
 
 #[test]
 fn what_others_take_is_noticed_within_the_credit() {
-    let mut machine = machine(10 * MIB);
+    let mut machine = machine(30 * MIB);
     assert!(machine.write(0, &[1; 65536]).is_success());
-    // Somebody else fills the host's volume to 1 MiB above the floor.
-    machine.volume.borrow_mut().fill_at(Some((64 - 10) * MIB / 4096));
-    machine.volume.borrow_mut().fill_at(Some(2 * UNIT / 4096 + 11 * MIB / 4096));
+    // Somebody else leaves 1 MiB above the floor.
+    machine.volume.borrow_mut().fill_at(Some((2 * UNIT + 31 * MIB) / 4096));
     let mut written = 0;
     while machine.write(UNIT + written, &[1; 65536]).is_success() {
         written += UNIT;
     }
     assert!(written <= RECHECK_BYTES, "{written}");
+    assert_eq!((machine.state().counters().below_floor, machine.state().counters().disk_full), (1, 0));
+    assert_eq!(machine.state().counters().host_free_bytes, free(&machine));
+}
+
+#[test]
+fn a_host_that_is_full_after_all_is_asked_before_the_next_write() {
+    let mut machine = machine(MIB);
+    assert!(machine.write(0, &[1; 65536]).is_success());
+    machine.volume.borrow_mut().fill_at(Some(0));
+    assert_eq!(machine.write(UNIT, &[1; 65536]), NtStatus::DISK_FULL);
+    assert_eq!(machine.write(UNIT, &[1; 65536]), NtStatus::DISK_FULL);
+    assert_eq!((machine.state().counters().disk_full, machine.state().counters().below_floor), (1, 1));
+}
+
+#[test]
+fn law9_a_sector_in_a_new_unit_counts_as_the_unit() {
+    let mut machine = machine(10 * MIB);
+    let mut offset = 0;
+    while machine.write(offset, &[1; 512]).is_success() {
+        offset += UNIT;
+    }
+    assert!(free(&machine) >= 10 * MIB);
 }
 
 #[test]

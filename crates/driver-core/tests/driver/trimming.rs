@@ -36,6 +36,9 @@ fn law5_headers_that_contradict_themselves_are_refused() {
     for size in [0, 27, 33, 65, u32::MAX] {
         refused(&with(0, size), NtStatus::INVALID_PARAMETER);
     }
+    let mut whole = trim_input(1, 1, &[]);
+    whole[0] += 1;
+    refused(&whole, NtStatus::INVALID_PARAMETER);
     for (offset, len) in
         [(0, 8), (27, 8), (33, 8), (64, 8), (56, 16), (u32::MAX, 1), (u32::MAX - 7, u32::MAX), (8, u32::MAX)]
     {
