@@ -21,7 +21,6 @@
 //!   control.rs         its control device: one call for each request of `driver-abi`
 //!   names.rs           NT paths of Win32 paths, and back
 //!   letters.rs         which drive letters are free, and whether a drive is there
-//!   volume.rs          lock, dismount and flush of a mounted drive
 //!   words.rs           what Windows and the driver say, as errors with advice
 //! drive.rs           what only a Windows drive can be told
 //! driver.rs          the driver as a service, for whoever wants to see or undo that
@@ -48,8 +47,8 @@
 //! * The driver opens the image itself, as the caller and with nobody beside it (law 7): [`attach`] closes the caller's
 //!   [`File`] just before. Whoever opens the image in between makes the attach fail with "in use".
 //! * An attach that fails leaves no drive behind. The service it may have installed and started stays.
-//! * A detach writes everything out and takes the volume's lock first; where a file on the drive is open it says so.
-//!   [`detach_forced`] does not ask: open files there fail from then on.
+//! * A detach writes everything out first, and the driver locks the volume: where a file on the drive is open it says so,
+//!   and the drive stays. [`detach_forced`] does not ask: open files there fail from then on.
 //! * A program that is killed leaves nothing half done: the driver finishes the request, and `list` shows the outcome.
 //!
 //! Why own ioctls: `loopdev-3` 0.5 (MIT, kept by the Stratis project) binds in two steps (`LOOP_SET_FD`, then

@@ -5,18 +5,17 @@ mod installation;
 mod letters;
 mod names;
 mod service;
-mod volume;
 mod words;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use disk_types::{Error, ErrorKind, Result};
 use driver_abi::{AttachFlags, AttachRequest, DiscardMode, DriverFlags, NameMaker, NtPath, Refusal};
 
 use crate::{AttachOptions, Attached, Counters, DriveLetter, Via};
 use control::{Disk, Driver};
-use volume::{Lock, Volume};
 
 pub(crate) use installation::{
     install as driver_install, remove as driver_remove, start as driver_start, status as driver_status,
@@ -30,6 +29,8 @@ const DETACH: &str = "detach";
 const SECTOR_BYTES: u32 = 512;
 /// What Windows and the file system of the host need to go on, however full: the guard that people forget to set.
 const KEEP_FREE_BYTES: u64 = 256 << 20;
+/// How long a drive that is to be detached may be in use in passing.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) fn attach(image: &Path, file: File, options: &AttachOptions) -> Result<Attached> {
     attach_unnamed(image, file, options).map_err(|error| error.at_path(image.display()))
@@ -179,41 +180,45 @@ pub(crate) fn detach_forced(target: &Path) -> Result<Attached> {
 fn detach_disk(target: &Path, forced: bool) -> Result<Attached> {
     let (driver, disk) = resolve(target)?;
     let attached = describe(&disk);
-    // Kept through the detach: nobody opens a file there any more.
-    let _volume = match take_volume(&disk) {
-        Ok(volume) => volume,
-        Err(_) if forced => None,
-        Err(error) => return Err(error),
-    };
-    driver.detach(disk.number, forced).map_err(|status| words::of_status(DETACH, status))?;
-    Ok(attached)
+    if !disk.flags.read_only {
+        match write_out(&disk) {
+            Err(error) if !forced => return Err(error),
+            _ => {}
+        }
+    }
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        // The driver locks the file system, which is possible only while no file is open on it, and dismounts it.
+        match driver.detach(disk.number, forced) {
+            Ok(()) => return Ok(attached),
+            // Somebody may just be having a look, as virus scanners do; and not every system ends a handle at once.
+            Err(status) if status == Refusal::DiskInUse.status() && start.elapsed() < PATIENCE => {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(100));
+            }
+            Err(status) => return Err(words::of_status(DETACH, status)),
+        }
+    }
 }
 
-/// Writes out, locks and dismounts the file system on a disk. `None` where none is mounted.
-///
-/// # Errors
-/// `InUse` if a file is open on it; `Io` or `NoSpace` if not everything could be written out. It is dismounted only after
-/// all went well.
-fn take_volume(disk: &Disk) -> Result<Option<Volume>> {
+/// Writes out what the file system on a disk holds back, so that a failure is told while the disk is still there.
+fn write_out(disk: &Disk) -> Result<()> {
     let path = match letter(disk.letter) {
         Some(letter) => format!(r"\\.\{letter}").into(),
         None => names::device_path(disk.number),
     };
-    let failed = |error| words::of_io(DETACH, error);
-    let volume = Volume::open(&path, disk.flags.read_only).map_err(failed)?;
-    if !disk.flags.read_only {
-        volume.flush().map_err(|error| {
-            failed(error).advise("free space beneath the image and try again; --force gives up what is not written")
-        })?;
-    }
-    match volume.lock().map_err(failed)? {
-        Lock::NotMounted => Ok(None),
-        Lock::Denied => Err(words::of_status(DETACH, Refusal::DiskInUse.status())),
-        Lock::Held => {
-            volume.dismount().map_err(failed)?;
-            Ok(Some(volume))
-        }
-    }
+    let drive = File::options().read(true).write(true).open(path);
+    let flushed = match drive {
+        Ok(drive) => drive.sync_all(),
+        // Without a letter, not every system finds it. The driver flushes too.
+        Err(_) if disk.letter.is_none() => return Ok(()),
+        Err(error) => Err(error),
+    };
+    flushed.map_err(|error| {
+        words::of_io(DETACH, error)
+            .advise("free space beneath the image and try again; --force gives up what is not written")
+    })
 }
 
 /// The disk that `target` names: an image, a drive or a device.

@@ -42,6 +42,8 @@ fn put_file(disk: &Disk, layout: &Layout, entry: u64, name: &[u8; 11], first: u3
             change(layout.fat_start + fat * layout.fat_bytes + u64::from(cluster) * 4, &next.to_le_bytes());
         }
     }
+    // FSInfo, in sector 1: how many clusters are free is not known any more.
+    change(512 + 488, &u32::MAX.to_le_bytes());
     let mut record = [0; 32];
     record[..11].copy_from_slice(name);
     record[11] = 0x20;

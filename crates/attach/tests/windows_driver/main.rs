@@ -10,7 +10,6 @@ mod contents;
 mod control;
 mod detaching;
 mod disk_controls;
-mod growth;
 mod killed;
 mod machine;
 mod refusals;

@@ -95,15 +95,17 @@ fn law10_what_is_no_file_of_a_disk_is_refused() {
     if !driver_is_loaded() {
         return;
     }
-    for device in [r"\??\NUL", r"\Device\Null", r"\??\pipe\no.such.pipe", r"\Device\SparseDiskControl", r"\??\C:", "\\"]
-    {
+    let mut devices = vec![r"\??\NUL", r"\Device\Null", r"\??\pipe\no.such.pipe", r"\??\C:", "\\"];
+    let drive = Image::new(MIB).drive();
+    let own = format!(r"\??\{}", drive.attached.device.display());
+    // Wine's kernel has one thread for all requests of a driver: one that opens a device of its own waits for itself.
+    if !under_wine() {
+        devices.extend([r"\Device\SparseDiskControl", &own]);
+    }
+    for device in devices {
         let status = ask_driver_for(device, DENSE, 512);
         assert!(status.is_error(), "{device}: {status}");
     }
-    // A disk of the driver is no image for another one.
-    let drive = Image::new(MIB).drive();
-    let status = ask_driver_for(&format!(r"\??\{}", drive.attached.device.display()), DENSE, 512);
-    assert!(status.is_error(), "{status}");
     drive.detach();
 }
 
@@ -132,17 +134,12 @@ fn law10_without_holes_an_image_is_attached_only_where_that_is_meant() {
         return println!("the file systems here know holes");
     }
     let image = Image::new(MIB);
-    assert_error(image.attach(&AttachOptions::default()), ErrorKind::Refused, &["disk.img", "holes", "--dense"]);
-    image.assert_attaches(&dense());
-    // Nobody makes or fills a hole through a read-only disk.
-    image.assert_attaches(&AttachOptions { drive: DriveOptions::default(), ..read_only() });
-}
-
-impl Image {
-    fn assert_attaches(&self, options: &AttachOptions) {
-        let attached = self.attach(options).expect("attach");
+    for meant in [dense(), read_only()] {
+        let not_meant = AttachOptions { drive: DriveOptions::default(), ..meant.clone() };
+        assert_error(image.attach(&not_meant), ErrorKind::Refused, &["disk.img", "holes", "--dense"]);
+        let attached = image.attach(&meant).expect("attach");
         let noted = attached.notes.iter().any(|note| note.contains("cannot make holes"));
-        assert_eq!(noted, !options.read_only, "{:?}", attached.notes);
+        assert_eq!(noted, !meant.read_only, "{:?}", attached.notes);
         attach::detach(&attached.device).expect("detach");
     }
 }
