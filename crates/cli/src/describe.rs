@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use attach::{Attached, Counters};
 use disk_types::{Error, ErrorKind, Result};
 use serde::Serialize;
-use sparse_file::{Hold, Holder, SoleOpener, SparseFile};
+use sparse_file::{Hold, Holder, SoleOpener, SparseFile, WITH_HOLES};
 use volume::{Contents, TableKind};
 
 use crate::plain::plain;
@@ -52,7 +52,7 @@ pub(crate) fn alone<'a>(file: &'a SparseFile, operation: &'static str) -> Result
             return Err(Error::new(ErrorKind::Refused, operation)
                 .at_path(file.path().display())
                 .because("its file system cannot keep others away, and this user cannot see who has it open")
-                .advise("run this as root, or move the image to ext4, xfs, btrfs or tmpfs"));
+                .advise(format!("run this as root, or move the image to {WITH_HOLES}")));
         }
         tracing::warn!(
             "the file system of {} cannot keep others away: nobody has it open now, but a newcomer would not be noticed",

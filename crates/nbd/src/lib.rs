@@ -59,6 +59,9 @@ pub use replies::Replies;
 pub use server::{Served, Server, Stopper};
 pub use transmission::{Counters, Transmission, TransmissionNext};
 
+/// Whether a server can listen on a UNIX socket on this system.
+pub const HAS_UNIX_SOCKETS: bool = sys::HAS_UNIX_SOCKETS;
+
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {

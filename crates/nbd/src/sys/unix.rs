@@ -21,6 +21,9 @@ const FIRST_INHERITED: i32 = 3;
 /// What we ask the kernel to hold of replies on their way; it grants what its limits allow.
 const SEND_BUFFER_BYTES: usize = 1 << 20;
 
+/// Whether [`Listener::bind_unix`] works here.
+pub(crate) const HAS_UNIX_SOCKETS: bool = true;
+
 /// A socket that listens, and the file it stands for.
 pub(crate) struct Listener {
     /// `None` once it is closed.

@@ -15,6 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::listen::Address;
 
+/// Whether [`Listener::bind_unix`] works here.
+pub(crate) const HAS_UNIX_SOCKETS: bool = false;
+
 /// A socket that listens.
 pub(crate) struct Listener {
     /// `None` once it is closed.

@@ -48,8 +48,8 @@ impl Shared {
             error.advise("take the directory from a backup, or remove it")
         };
         // The clusters are the lock: the state is read under it.
-        let clusters = match SparseFile::open(&clusters_path, Access::ReadWrite) {
-            Ok(file) => file,
+        let (clusters, is_new) = match SparseFile::open(&clusters_path, Access::ReadWrite) {
+            Ok(file) => (file, false),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 if state_path.exists() {
                     return Err(lost("its clusters are missing"));
@@ -57,14 +57,14 @@ impl Shared {
                 let wanted = options_of_new(options).map_err(|error| error.at_path(dir.display()))?;
                 make_directory(dir).map_err(os)?;
                 let bytes = wanted.cluster_bytes * wanted.capacity_clusters;
-                SparseFile::create_with_holes_if_possible(&clusters_path, bytes)?
+                (SparseFile::create_with_holes_if_possible(&clusters_path, bytes)?, true)
             }
             Err(error) => return Err(error),
         };
         let (volume, is_changed) = match fs::read(&state_path) {
             Ok(bytes) => (restore(&bytes, clusters, options), false),
             // Clusters are written to only once there is a state.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && was_used(&clusters)? => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_new && was_used(&clusters)? => {
                 return Err(lost("its state is missing"));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => (never_saved(clusters, options), true),
