@@ -48,7 +48,8 @@ fn main() {
     }
 }
 
-/// Compiles sparsedisk.rc with mingw's windres. Without one the driver has no version shown in Explorer, and nothing else is missing.
+/// Compiles sparsedisk.rc with mingw's windres. Without one the driver has no version shown in Explorer, and nothing
+/// else is missing.
 fn version_resource(x86: bool) -> Option<String> {
     let out = env::var("OUT_DIR").ok()?;
     let version = |part: &str| env::var(format!("CARGO_PKG_VERSION_{part}")).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! A file becomes a disk.
 //!
-//! All of it happens in the thread of whoever asks, so that the file is opened with his rights. Whatever fails, what was
-//! done before is undone by dropping it.
+//! All of it happens in the thread of whoever asks, so that the file is opened with his rights. Whatever fails, what
+//! was done before is undone by dropping it.
 
 use core::ptr::{NonNull, null_mut};
 
@@ -27,8 +27,8 @@ use crate::worker::{self, Worker};
 /// Attaches what `request` asks for. `file` is the control device's file object, through which it was asked.
 ///
 /// # Errors
-/// A [`Refusal`]'s status, or what the kernel or the file system answers. Nothing is left behind then, the sparse mark of the file
-/// and its last sector aside.
+/// A [`Refusal`]'s status, or what the kernel or the file system answers. Nothing is left behind then, the sparse mark
+/// of the file and its last sector aside.
 #[inline(never)]
 pub(crate) fn attach(request: &AttachRequest<'_>, file: *mut FileObject) -> Result<Attached, NtStatus> {
     let reservation = Reservation::take(0, file).ok_or(Refusal::TooManyDisks.status())?;
@@ -53,7 +53,8 @@ pub(crate) fn attach(request: &AttachRequest<'_>, file: *mut FileObject) -> Resu
     // From here on others may find it, and detach it, for which they wait until it is let go here.
     let disk = device.open_for_all(&plan);
     disk.remember_file(reservation.publish(disk.device()));
-    // SAFETY: the driver's own device; undone by the detach. A disk that cannot be told of the end is flushed by its file system.
+    // SAFETY: the driver's own device; undone by the detach. A disk that cannot be told of the end is flushed by its
+    // file system.
     let _ = unsafe { IoRegisterShutdownNotification(disk.device().as_ptr()) };
     let named = mount::make_name(&disk, request.letter);
     let attached = named.map(|(letter, name_maker)| Attached {
@@ -81,8 +82,8 @@ struct Device {
 }
 
 impl Device {
-    /// Makes the device object of the disk that is planned, under the reserved number, or under the next one that is free: a
-    /// disk that was detached by force keeps its name until its last handle is closed.
+    /// Makes the device object of the disk that is planned, under the reserved number, or under the next one that is
+    /// free: a disk that was detached by force keeps its name until its last handle is closed.
     fn create(
         plan: &Plan,
         mut reservation: Reservation,

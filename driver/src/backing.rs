@@ -60,7 +60,8 @@ impl Drop for FileReference {
 impl Backing {
     /// Opens `path` for the thread that asks, judged by its own token, impersonation included.
     ///
-    /// A writer shares the file with nobody, a reader with readers (law 7). A link is opened itself, so that it can be refused.
+    /// A writer shares the file with nobody, a reader with readers (law 7). A link is opened itself, so that it can be
+    /// refused.
     ///
     /// # Errors
     /// What the file system answers; INSUFFICIENT_RESOURCES without memory for the bounce buffer.
@@ -176,7 +177,8 @@ impl Backing {
     fn read_aligned(&self, offset: u64, memory: *mut u8, bytes: usize) -> Result<(), NtStatus> {
         let (offset, length) = place(offset, bytes)?;
         let mut status_block = IoStatusBlock::new();
-        // SAFETY: the callers give memory of that many bytes; the handle is synchronous, so the call ends when the read does.
+        // SAFETY: the callers give memory of that many bytes; the handle is synchronous, so the call ends when the read
+        // does.
         let status = unsafe {
             ZwReadFile(
                 self.handle.raw(),

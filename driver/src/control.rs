@@ -71,7 +71,8 @@ fn may_open(irp: &OwnedIrp) -> bool {
 /// IRP_MJ_CREATE has failed: Wine's does not. Such a handle is good for nothing here.
 fn admit(file: *mut FileObject) {
     if !file.is_null() {
-        // SAFETY: the file object of an IRP that is owned; this field is the driver's, and only IRP_MJ_CREATE, which comes first, sets it.
+        // SAFETY: the file object of an IRP that is owned; this field is the driver's, and only IRP_MJ_CREATE, which
+        // comes first, sets it.
         unsafe { (*file).fs_context2 = (&raw const ADMITTED).cast_mut().cast() };
     }
 }

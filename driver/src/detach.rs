@@ -18,15 +18,18 @@ use crate::worker;
 /// what it had cached.
 ///
 /// # Errors
-/// NO_SUCH_DEVICE; [`Refusal::DiskInUse`]; DEVICE_REMOVED where somebody else detaches it; the disk stays as it is. What the last
-/// flush answered if that failed: then the disk is gone all the same.
+/// NO_SUCH_DEVICE; [`Refusal::DiskInUse`]; DEVICE_REMOVED where somebody else detaches it; the disk stays as it is.
+/// What the last flush answered if that failed: then the disk is gone all the same.
 #[inline(never)]
 pub(crate) fn detach(number: u32, forced: bool) -> Result<(), NtStatus> {
     let disk = HeldDisk::find(number).ok_or(NtStatus::NO_SUCH_DEVICE)?;
-    // Open until the disk answers nobody: a locked volume is not mounted again.
-    let volume = if disk.is_mounted() { Some(dismount(&disk, forced)?) } else { None };
-    let may =
-        |disk: &DiskDevice| may_detach(InUse { open_handles: disk.open_handles(), mounted: disk.is_mounted() }, forced);
+    // Open until the disk answers nobody: a locked volume is not mounted again. Some file systems keep the mark of the
+    // mount until then.
+    let volume = if disk.is_mounted() { dismount(&disk, forced)? } else { None };
+    let may = |disk: &DiskDevice| {
+        let mounted = volume.is_none() && disk.is_mounted();
+        may_detach(InUse { open_handles: disk.open_handles(), mounted }, forced)
+    };
     may(&disk)?;
     disk.state.begin_detach()?;
     // Whoever opened it between the question and the switch.
@@ -39,7 +42,8 @@ pub(crate) fn detach(number: u32, forced: bool) -> Result<(), NtStatus> {
     if flushed.is_success() { Ok(()) } else { Err(flushed) }
 }
 
-/// Locks and dismounts the file system on a disk.
+/// Locks and dismounts the file system on a disk, as far as it lets itself be. `None` where it cannot even be opened,
+/// if that is forced.
 fn dismount(disk: &DiskDevice, forced: bool) -> Result<Option<Volume>, NtStatus> {
     let volume = match Volume::open(disk) {
         Ok(volume) => volume,
@@ -57,8 +61,8 @@ fn dismount(disk: &DiskDevice, forced: bool) -> Result<Option<Volume>, NtStatus>
     Ok(Some(volume))
 }
 
-/// Takes a disk apart whose detach has begun: nothing new gets in, what waits is answered, what was taken is given back.
-/// Gives how the last flush went.
+/// Takes a disk apart whose detach has begun: nothing new gets in, what waits is answered, what was taken is given
+/// back. Gives how the last flush went.
 #[inline(never)]
 pub(crate) fn take_apart(disk: HeldDisk) -> NtStatus {
     // SAFETY: the detach has begun, so this is the only thread here, and the disk was published.
@@ -70,7 +74,8 @@ pub(crate) fn take_apart(disk: HeldDisk) -> NtStatus {
     worker::join(&disk);
     let flushed = NtStatus(disk.last_flush.load(Ordering::SeqCst));
     let device = disk.release_and_wait();
-    // SAFETY: nobody works with the extension. Handles that are still open keep the object itself, which answers them as removed.
+    // SAFETY: nobody works with the extension. Handles that are still open keep the object itself, which answers them
+    // as removed.
     unsafe { IoDeleteDevice(device.as_ptr()) };
     drop(reservation);
     flushed

@@ -1,7 +1,8 @@
 //! The disk's device object, and what its dispatch routine does with an IRP.
 //!
-//! Everything that a request needs after its handle outlived the disk lies in the device extension, which the I/O manager
-//! keeps as long as anybody has the device open. Everything else (file, memory, thread) goes when the disk is detached.
+//! Everything that a request needs after its handle outlived the disk lies in the device extension, which the I/O
+//! manager keeps as long as anybody has the device open. Everything else (file, memory, thread) goes when the disk is
+//! detached.
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
@@ -55,12 +56,13 @@ pub(crate) struct DiskDevice {
     file: AtomicPtr<FileObject>,
     /// How the flush at the worker's end went.
     pub(crate) last_flush: AtomicU32,
-    /// The backing file's path, until the disk is detached. Only touched by whoever holds the remove lock, or was the last to.
+    /// The backing file's path, until the disk is detached. Only touched by whoever holds the remove lock, or was the
+    /// last to.
     path: UnsafeCell<Option<PoolBytes>>,
 }
 
-// SAFETY: the cells are the kernel's lock, which any thread may use, and a path that is only changed when nobody else can
-// reach it; the device pointer is the driver's own object.
+// SAFETY: the cells are the kernel's lock, which any thread may use, and a path that is only changed when nobody else
+// can reach it; the device pointer is the driver's own object.
 unsafe impl Sync for DiskDevice {}
 
 impl DiskDevice {
@@ -146,7 +148,8 @@ impl DiskDevice {
     fn opened(&self, file: *mut FileObject) {
         if !file.is_null() {
             self.open_handles.fetch_add(1, Ordering::SeqCst);
-            // SAFETY: the file object of an IRP_MJ_CREATE that is owned; this field of a file that no file system opened is the driver's.
+            // SAFETY: the file object of an IRP_MJ_CREATE that is owned; this field of a file that no file system
+            // opened is the driver's.
             unsafe { (*file).fs_context2 = (&raw const COUNTED).cast_mut().cast() };
         }
     }
@@ -276,7 +279,8 @@ fn is_written_through(irp: &OwnedIrp) -> bool {
     !file.is_null() && unsafe { (*file).flags } & FO_WRITE_THROUGH != 0
 }
 
-/// The system buffer of a METHOD_BUFFERED device control, and the lengths of its input and its output; nothing for anything else.
+/// The system buffer of a METHOD_BUFFERED device control, and the lengths of its input and its output; nothing for
+/// anything else.
 pub(crate) fn system_bytes(irp: &mut OwnedIrp) -> Option<(&mut [u8], usize, usize)> {
     if irp.major_function() != IRP_MJ_DEVICE_CONTROL {
         return None;

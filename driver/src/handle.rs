@@ -26,7 +26,8 @@ impl OwnedHandle {
 
 impl Drop for OwnedHandle {
     fn drop(&mut self) {
-        // SAFETY: the handle was opened by the driver, is a kernel handle, and is closed once. There is nothing to do about a failure.
+        // SAFETY: the handle was opened by the driver, is a kernel handle, and is closed once. There is nothing to do
+        // about a failure.
         let _ = unsafe { ZwClose(self.0) };
     }
 }

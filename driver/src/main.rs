@@ -1,7 +1,7 @@
 //! The Windows kernel driver that makes a sparse file a disk.
 //!
-//! Thin glue: whatever can be decided without a kernel is decided in `driver-core`, which is tested and fuzzed on Linux.
-//! Here an IRP is taken apart, `driver-core` is asked, and what it says is done.
+//! Thin glue: whatever can be decided without a kernel is decided in `driver-core`, which is tested and fuzzed on
+//! Linux. Here an IRP is taken apart, `driver-core` is asked, and what it says is done.
 //!
 //! ```text
 //!  entry      DriverEntry, dispatch, Unload
@@ -20,8 +20,8 @@
 //! `nt` holds the kernel's own types and routines, `routines` those that not every kernel has, `request` an IRP that must
 //! be completed, and `pool`, `spin` and `handle` what must be given back.
 //!
-//! The driver relies on no structured exception handling: it touches no user address, and maps MDLs of the kernel's own making
-//! only. It does not panic either; if it did, the panic handler stops the machine with bug check [`BUG_CHECK`].
+//! The driver relies on no structured exception handling: it touches no user address, and maps MDLs of the kernel's own
+//! making only. It does not panic either; if it did, the panic handler stops the machine with bug check [`BUG_CHECK`].
 #![no_std]
 #![no_main]
 
@@ -52,7 +52,8 @@ mod worker;
 
 use core::panic::PanicInfo;
 
-/// The bug check of a panic. Parameter 1 is the source line, 2 its column, 3 points to the file's name and 4 is its length.
+/// The bug check of a panic. Parameter 1 is the source line, 2 its column, 3 points to the file's name and 4 is its
+/// length.
 const BUG_CHECK: u32 = u32::from_le_bytes(*b"SpDk");
 
 #[panic_handler]

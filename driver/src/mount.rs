@@ -1,7 +1,7 @@
 //! Drive letters: by the Mount Manager, or, where there is none, by a symbolic link.
 //!
-//! The Mount Manager asks the disk who it is while it is told of it; nothing is locked here meanwhile, and the answers need
-//! no file. What it is asked, and in which order, is in [`driver_core::mount_manager`].
+//! The Mount Manager asks the disk who it is while it is told of it; nothing is locked here meanwhile, and the answers
+//! need no file. What it is asked, and in which order, is in [`driver_core::mount_manager`].
 
 use core::ptr::{null, null_mut};
 
@@ -24,7 +24,8 @@ use crate::volume::open_device;
 /// How many UTF-16 units of a link's target are read; disks of this driver have shorter names.
 const TARGET_UNITS: usize = 64;
 
-/// Gives `disk` the letter that is wished for, or the one that the Mount Manager chooses; none where there is nobody to choose.
+/// Gives `disk` the letter that is wished for, or the one that the Mount Manager chooses; none where there is nobody to
+/// choose.
 ///
 /// # Errors
 /// [`Refusal::LetterInUse`]; what the kernel answers.
@@ -57,8 +58,8 @@ pub(crate) fn make_name(disk: &DiskDevice, wish: Option<u8>) -> Result<(Option<u
     Ok((letter, maker))
 }
 
-/// Takes the letter away. Of the Mount Manager's entries only the letter is deleted: without the others it would not know the
-/// image when it comes back.
+/// Takes the letter away. Of the Mount Manager's entries only the letter is deleted: without the others it would not
+/// know the image when it comes back.
 #[inline(never)]
 pub(crate) fn remove_name(disk: &DiskDevice) {
     let Some(letter) = disk.state.letter() else { return };

@@ -1,7 +1,7 @@
 //! A cancel-safe queue of IRPs, and what the worker that empties it waits for.
 //!
-//! An IRP is linked through its own fields, so that queueing one needs no memory. Who completes one that is cancelled is
-//! decided in [`driver_core::cancel`]; a link is only touched under the spin lock.
+//! An IRP is linked through its own fields, so that queueing one needs no memory. Who completes one that is cancelled
+//! is decided in [`driver_core::cancel`]; a link is only touched under the spin lock.
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
@@ -112,8 +112,8 @@ impl IrpQueue {
 
     /// Waits until [`IrpQueue::wake`]. At PASSIVE_LEVEL.
     pub(crate) fn wait(&self) {
-        // SAFETY: the event is initialised and lives as long as the queue; without a time-out and without alerts it only
-        // returns when signalled.
+        // SAFETY: the event is initialised and lives as long as the queue; without a time-out and without alerts it
+        // only returns when signalled.
         let _ = unsafe { KeWaitForSingleObject(self.wake.get().cast(), Executive, KernelMode, 0, null()) };
     }
 }

@@ -25,7 +25,8 @@ impl OwnedIrp {
     /// Takes an IRP that a dispatch routine was called with.
     ///
     /// # Safety
-    /// The I/O manager, or [`OwnedIrp::into_raw`], gave it to the driver, which has not completed it and has no other `OwnedIrp` of it.
+    /// The I/O manager, or [`OwnedIrp::into_raw`], gave it to the driver, which has not completed it and has no other
+    /// `OwnedIrp` of it.
     pub(crate) unsafe fn from_raw(irp: NonNull<Irp>) -> Self {
         Self(irp)
     }
@@ -46,7 +47,8 @@ impl OwnedIrp {
 
     /// The major function: IRP_MJ_READ and so on.
     pub(crate) fn major_function(&self) -> u8 {
-        // SAFETY: the I/O manager filled the current stack location, and nobody changes it while the driver owns the IRP.
+        // SAFETY: the I/O manager filled the current stack location, and nobody changes it while the driver owns the
+        // IRP.
         unsafe { (*self.stack()).major_function }
     }
 
@@ -64,7 +66,8 @@ impl OwnedIrp {
 
     /// The parameters; the major function says which of them.
     pub(crate) fn parameters(&self) -> Parameters {
-        // SAFETY: as for `major_function`; every variant is plain numbers and pointers, and all of the union is initialised memory.
+        // SAFETY: as for `major_function`; every variant is plain numbers and pointers, and all of the union is
+        // initialised memory.
         unsafe { (*self.stack()).parameters }
     }
 
@@ -113,22 +116,24 @@ impl OwnedIrp {
     /// The first `bytes` of the buffer of a METHOD_BUFFERED request.
     ///
     /// # Safety
-    /// The request is a METHOD_BUFFERED device control, and `bytes` is at most the larger of its input and output length.
+    /// The request is a METHOD_BUFFERED device control, and `bytes` is at most the larger of its input and output
+    /// length.
     pub(crate) unsafe fn system_buffer(&mut self, bytes: usize) -> &mut [u8] {
         // SAFETY: the field is set by the I/O manager before the driver is called.
         let buffer = unsafe { (*self.as_ptr()).system_buffer };
         if buffer.is_null() || bytes == 0 {
             return &mut [];
         }
-        // SAFETY: the I/O manager allocated that many bytes, initialised as far as there is input (and zeroed or filled by
-        // nobody beyond), for the driver alone; they stay until the IRP is completed, which takes `self`.
+        // SAFETY: the I/O manager allocated that many bytes, initialised as far as there is input (and zeroed or filled
+        // by nobody beyond), for the driver alone; they stay until the IRP is completed, which takes `self`.
         unsafe { core::slice::from_raw_parts_mut(buffer, bytes) }
     }
 
     /// The first `bytes` of the caller's buffer of a read or a write on a device with DO_DIRECT_IO.
     ///
     /// # Errors
-    /// INVALID_USER_BUFFER where there is none, or a shorter one; INSUFFICIENT_RESOURCES where the system cannot map it now.
+    /// INVALID_USER_BUFFER where there is none, or a shorter one; INSUFFICIENT_RESOURCES where the system cannot map it
+    /// now.
     pub(crate) fn direct_buffer(&mut self, bytes: usize) -> Result<&mut [u8], NtStatus> {
         if bytes == 0 {
             return Ok(&mut []);
@@ -142,8 +147,8 @@ impl OwnedIrp {
             return Err(NtStatus::INVALID_USER_BUFFER);
         }
         let address = system_address(mdl).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
-        // SAFETY: the pages are locked and mapped into the system until the IRP is completed, which takes `self`. The program
-        // may change them meanwhile: what is read from them is content, on which no check depends.
+        // SAFETY: the pages are locked and mapped into the system until the IRP is completed, which takes `self`. The
+        // program may change them meanwhile: what is read from them is content, on which no check depends.
         Ok(unsafe { core::slice::from_raw_parts_mut(address.as_ptr(), bytes) })
     }
 
@@ -169,7 +174,7 @@ fn system_address(mdl: NonNull<Mdl>) -> Option<NonNull<u8>> {
         return NonNull::new(unsafe { (*mdl).mapped_system_va });
     }
     let priority = routines::mapping_priority();
-    // SAFETY: the pages are locked by whoever built the IRP. Mapped for KernelMode it raises nothing and gives null where there is no room.
-    // The I/O manager undoes the mapping when it unlocks the pages.
+    // SAFETY: the pages are locked by whoever built the IRP. Mapped for KernelMode it raises nothing and gives null
+    // where there is no room. The I/O manager undoes the mapping when it unlocks the pages.
     NonNull::new(unsafe { MmMapLockedPagesSpecifyCache(mdl, KernelMode, MM_CACHED, null_mut(), 0, priority) })
 }

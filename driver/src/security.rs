@@ -1,9 +1,9 @@
 //! Who may ask the control device.
 //!
-//! Twice: the device's own security descriptor, which the object manager enforces at every open, and a look at the caller's
-//! token in IRP_MJ_CREATE. Both fail closed: where the descriptor cannot be set the driver is not loaded, and a handle whose
-//! opener could not be looked at is answered with ACCESS_DENIED whatever it asks. Wine takes a descriptor and ignores it, and does not
-//! say who opens; there the driver is of use only with the registry value
+//! Twice: the device's own security descriptor, which the object manager enforces at every open, and a look at the
+//! caller's token in IRP_MJ_CREATE. Both fail closed: where the descriptor cannot be set the driver is not loaded, and
+//! a handle whose opener could not be looked at is answered with ACCESS_DENIED whatever it asks. Wine takes a
+//! descriptor and ignores it, and does not say who opens; there the driver is of use only with the registry value
 //!
 //! ```text
 //! HKLM\SYSTEM\CurrentControlSet\Services\SparseDisk\Parameters   AllowUnprotectedForTests = REG_DWORD 1

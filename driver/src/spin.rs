@@ -2,8 +2,8 @@
 
 use core::cell::UnsafeCell;
 
-/// A value that code at IRQL <= DISPATCH_LEVEL shares. Never locked while another one is: on a kernel without spin locks of
-/// one's own they are all the same (see [`crate::routines`]).
+/// A value that code at IRQL <= DISPATCH_LEVEL shares. Never locked while another one is: on a kernel without spin
+/// locks of one's own they are all the same (see [`crate::routines`]).
 pub(crate) struct SpinLock<T> {
     lock: UnsafeCell<usize>,
     value: UnsafeCell<T>,

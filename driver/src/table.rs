@@ -40,7 +40,8 @@ pub(crate) struct Reservation {
 
 /// A counted reference to the file object of the control device through which a disk was attached.
 ///
-/// The I/O manager unloads no driver one of whose devices somebody has open; this one is open as long as the disk is there.
+/// The I/O manager unloads no driver one of whose devices somebody has open; this one is open as long as the disk is
+/// there.
 struct Hold(AtomicPtr<FileObject>);
 
 impl Hold {

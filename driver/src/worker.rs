@@ -1,7 +1,7 @@
 //! The thread of a disk: the only one that touches its file.
 //!
-//! IRP_MJ_READ and IRP_MJ_WRITE may be paging I/O, in whose thread no file may be read; so they are queued, and this thread,
-//! in the system process, does them one after the other. All the memory that it needs was taken at attach.
+//! IRP_MJ_READ and IRP_MJ_WRITE may be paging I/O, in whose thread no file may be read; so they are queued, and this
+//! thread, in the system process, does them one after the other. All the memory that it needs was taken at attach.
 
 use core::ffi::c_void;
 use core::ptr::{NonNull, null, null_mut};
@@ -62,8 +62,8 @@ pub(crate) fn start(worker: Worker) -> Result<(), NtStatus> {
         ObReferenceObjectByHandle(handle.raw(), SYNCHRONIZE, null_mut(), KernelMode, &mut thread, null_mut())
     };
     if !status.is_success() {
-        // Without a reference nobody could wait for its end. Reading a handle that was just made cannot fail on any kernel; should
-        // it, the thread ends by itself when the queue is closed, and the wait goes through the handle.
+        // Without a reference nobody could wait for its end. Reading a handle that was just made cannot fail on any
+        // kernel; should it, the thread ends by itself when the queue is closed, and the wait goes through the handle.
         disk.queue.close();
         // SAFETY: a thread handle with SYNCHRONIZE; without a time-out the wait ends with the thread.
         let _ = unsafe { crate::nt::imports::ZwWaitForSingleObject(handle.raw(), 0, null()) };

@@ -1,8 +1,9 @@
 //! Where every field lies, for x64 and x86, once.
 //!
-//! A line is `RustType = C_TYPE, size on x64, size on x86;` or `RustType.field = "C.Field", offset on x64, offset on x86;`.
-//! The compiler checks each against the types of this crate; `scripts/check-layouts` turns the same lines into C and checks
-//! them against mingw-w64's headers. A size of 0 is not compared: of such a type only the beginning is defined here.
+//! A line is `RustType = C_TYPE, size on x64, size on x86;` or `RustType.field = "C.Field", offset on x64, offset on
+//! x86;`. The compiler checks each against the types of this crate; `scripts/check-layouts` turns the same lines into C
+//! and checks them against mingw-w64's headers. A size of 0 is not compared: of such a type only the beginning is
+//! defined here.
 
 use super::information::*;
 use super::irp::*;

@@ -1,7 +1,7 @@
 //! The kernel's structures, values and routines, as far as the driver touches them.
 //!
-//! Own definitions: `windows-sys` lays out `IO_STACK_LOCATION` wrongly on x64 and takes `Zw*` from ntdll.dll, which a kernel
-//! does not load. [`layout`] holds every size and offset for both architectures: the compiler checks them, and
+//! Own definitions: `windows-sys` lays out `IO_STACK_LOCATION` wrongly on x64 and takes `Zw*` from ntdll.dll, which a
+//! kernel does not load. [`layout`] holds every size and offset for both architectures: the compiler checks them, and
 //! `scripts/check-layouts` compares the same table with the headers of mingw-w64.
 
 pub(crate) mod imports;
@@ -29,13 +29,15 @@ pub(crate) struct UnicodeString {
 }
 
 impl UnicodeString {
-    /// The string that `units` holds; it is not copied, so `units` must outlive every use. What is beyond 65,534 bytes is cut.
+    /// The string that `units` holds; it is not copied, so `units` must outlive every use. What is beyond 65,534 bytes
+    /// is cut.
     pub(crate) fn new(units: &[u16]) -> Self {
         let bytes = u16::try_from(units.len() * 2).unwrap_or(u16::MAX - 1);
         Self { length: bytes, maximum_length: bytes, buffer: units.as_ptr() }
     }
 
-    /// The string that the bytes of `utf16` are, from memory that is aligned to 2 at least; as for [`UnicodeString::new`].
+    /// The string that the bytes of `utf16` are, from memory that is aligned to 2 at least; as for
+    /// [`UnicodeString::new`].
     pub(crate) fn from_bytes(utf16: &[u8]) -> Self {
         let bytes = u16::try_from(utf16.len()).unwrap_or(u16::MAX - 1) & !1;
         Self { length: bytes, maximum_length: bytes, buffer: utf16.as_ptr().cast() }
