@@ -17,9 +17,9 @@ use crate::nt::information::{
 };
 use crate::nt::objects::{DriverObject, FileObject};
 use crate::nt::values::{
-    Executive, FILE_NO_INTERMEDIATE_BUFFERING, FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_RANDOM_ACCESS,
-    FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_SHARE_READ, FILE_SYNCHRONOUS_IO_NONALERT, FILE_WRITE_DATA,
-    FileAlignmentInformationClass, FileBasicInformationClass, FileFsAttributeInformationClass,
+    Executive, FILE_NO_INTERMEDIATE_BUFFERING, FILE_OPEN, FILE_OPEN_NO_RECALL, FILE_OPEN_REPARSE_POINT,
+    FILE_RANDOM_ACCESS, FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_SHARE_READ, FILE_SYNCHRONOUS_IO_NONALERT,
+    FILE_WRITE_DATA, FileAlignmentInformationClass, FileBasicInformationClass, FileFsAttributeInformationClass,
     FileFsDeviceInformationClass, FileFsSizeInformationClass, FileFsVolumeInformationClass,
     FileInternalInformationClass, FileStandardInformationClass, IRP_MJ_FLUSH_BUFFERS, KernelMode, OBJ_CASE_INSENSITIVE,
     OBJ_FORCE_ACCESS_CHECK, OBJ_KERNEL_HANDLE, SYNCHRONIZE, SynchronizationEvent,
@@ -63,6 +63,8 @@ impl Backing {
     /// A writer shares the file with nobody, a reader with readers (law 7). A link is opened itself, so that it can be
     /// refused.
     ///
+    /// What lies elsewhere is not fetched, so that it can be refused, too.
+    ///
     /// # Errors
     /// What the file system answers; INSUFFICIENT_RESOURCES without memory for the bounce buffer.
     pub(crate) fn open(path: &UnicodeString, read_only: bool) -> Result<Self, NtStatus> {
@@ -72,6 +74,7 @@ impl Backing {
         let options = FILE_NO_INTERMEDIATE_BUFFERING
             | FILE_SYNCHRONOUS_IO_NONALERT
             | FILE_OPEN_REPARSE_POINT
+            | FILE_OPEN_NO_RECALL
             | FILE_RANDOM_ACCESS;
         let mut status_block = IoStatusBlock::new();
         let mut handle = null_mut();
@@ -120,7 +123,7 @@ impl Backing {
         let standard: FileStandardInformation = self.information(FileStandardInformationClass).map_err(not_a_file)?;
         let attributes: FileFsAttributeInformation = self.volume(FileFsAttributeInformationClass)?;
         let size: FileFsSizeInformation = self.volume(FileFsSizeInformationClass)?;
-        // Two files that give neither are one to the Mount Manager; no reason to refuse them.
+        // A file that has no number is known by its path.
         let volume: FileFsVolumeInformation = self.volume(FileFsVolumeInformationClass).unwrap_or_default();
         let internal: FileInternalInformation = self.information(FileInternalInformationClass).unwrap_or_default();
         Ok(FileFacts {
