@@ -10,6 +10,7 @@ use disk_types::Error;
 use sparse_file::Access;
 
 use crate::context::Context;
+use crate::decompress::Decompress;
 use crate::describe::{self, AttachedJson};
 use crate::failure::Failure;
 use crate::host::refused_on_model;
@@ -38,6 +39,8 @@ pub(crate) struct Attach {
     /// Take no writes
     #[arg(long)]
     read_only: bool,
+    #[command(flatten)]
+    decompress: Decompress,
     /// Who makes the device [default: the one way that this system has]
     #[arg(long, value_enum)]
     via: Option<ViaArgument>,
@@ -91,6 +94,9 @@ impl Attach {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         context.refuse_model("attach").map_err(|error| error.at_path(self.image.display()))?;
         let access = if self.read_only { Access::ReadOnly } else { Access::ReadWrite };
+        if !self.read_only {
+            self.decompress.apply(context.host()?, &self.image)?;
+        }
         let image = Image::open(&self.image, access)?;
         describe::warn_if_open_elsewhere(&image.file);
         // A table that cannot be read is the kernel's to judge: it looks at the partitions itself.
