@@ -208,15 +208,14 @@ fn write_out(disk: &Disk) -> Result<()> {
         Some(letter) => format!(r"\\.\{letter}").into(),
         None => names::device_path(disk.number),
     };
-    let drive = File::options().read(true).write(true).open(path);
-    let flushed = match drive {
-        Ok(drive) => drive.sync_all(),
+    let drive = match File::options().read(true).write(true).open(path) {
+        Ok(drive) => drive,
         // Without a letter, not every system finds it. The driver flushes too.
         Err(_) if disk.letter.is_none() => return Ok(()),
-        Err(error) => Err(error),
+        Err(error) => return Err(words::of_io(DETACH, error)),
     };
-    flushed.map_err(|error| {
-        words::of_io(DETACH, error)
+    drive.sync_all().map_err(|error| {
+        Error::from_io(DETACH, error)
             .advise("free space beneath the image and try again; --force gives up what is not written")
     })
 }

@@ -43,7 +43,11 @@ impl Driver {
             Err(error) if error.raw_os_error() == Some(ERROR_FILE_NOT_FOUND.cast_signed()) => return Ok(None),
             Err(error) => return Err(words::of_io(operation, error)),
         };
-        let version = control.abi_version().map_err(|status| words::of_status(operation, status))?;
+        let version = control.abi_version().map_err(|status| match status {
+            // A handle that is good for nothing: not every system keeps it from whom the driver does not admit.
+            NtStatus::ACCESS_DENIED => words::no_administrator(operation),
+            _ => words::of_status(operation, status),
+        })?;
         Ok(Some((control, version)))
     }
 
@@ -188,4 +192,20 @@ fn device_control(file: &File, code: u32, input: &[u8], output: &mut [u8]) -> (N
         status = NtStatus(done.cast_unsigned());
     }
     (status, outcome.Information.min(output.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_of_another_version_is_named_with_both_numbers() {
+        for (version, age) in [(0, "an older version"), (ABI_VERSION + 1, "a newer version")] {
+            let error = other_version("attach", version);
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            let told = error.to_string();
+            assert!(told.contains(age) && told.contains(&format!("number {version}, ")), "{told}");
+            assert!(told.contains("sparsedisk driver stop"), "{told}");
+        }
+    }
 }

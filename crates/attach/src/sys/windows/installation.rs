@@ -1,7 +1,7 @@
 //! The driver, from its file to the running service and back.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use disk_types::{Error, ErrorKind, Result};
 use driver_abi::ABI_VERSION;
@@ -31,8 +31,7 @@ pub(super) fn running(operation: &'static str) -> Result<Driver> {
     service.wait(DriverState::Running).map_err(failed)?;
     Driver::open(operation)?.ok_or_else(|| {
         Error::new(ErrorKind::Io, operation)
-            .at_path(file.display())
-            .because("the driver was started, and its control device is not there")
+            .because(format!("{} was started, and its control device is not there", file.display()))
             .advise("`sparsedisk driver status` tells whether it runs")
     })
 }
@@ -68,15 +67,16 @@ fn driver_file(operation: &'static str) -> Result<PathBuf> {
             let plain = names::plain_path(&path);
             if plain.as_os_str().to_string_lossy().starts_with(r"\\") {
                 return Err(Error::new(ErrorKind::Refused, operation)
-                    .at_path(plain.display())
-                    .because("the driver file has no drive letter of this machine, and Windows loads drivers from there only")
+                    .because(format!(
+                        "the driver file {} lies on no drive of this machine, and Windows loads drivers from there only",
+                        plain.display()
+                    ))
                     .advise("copy program and driver to a drive of this machine"));
             }
             Ok(plain)
         }
         _ => Err(Error::new(ErrorKind::NotFound, operation)
-            .at_path(file.display())
-            .because("the driver file is missing")
+            .because(format!("the driver file {} is missing", file.display()))
             .advise(advice)),
     }
 }
@@ -159,12 +159,12 @@ fn stop_service(operation: &'static str) -> Result<Option<(Service, PathBuf)>> {
     if service.state().map_err(failed)? == DriverState::Stopped {
         return Ok(Some((service, file)));
     }
-    refuse_while_attached(operation, &file)?;
+    refuse_while_attached(operation)?;
     match service.stop() {
         Ok(()) => {}
         // The driver takes no stop while it holds a disk: one was attached since we asked.
         Err(error) if error.raw_os_error() == Some(win32::ERROR_INVALID_SERVICE_CONTROL.cast_signed()) => {
-            refuse_while_attached(operation, &file)?;
+            refuse_while_attached(operation)?;
             return Err(failed(error));
         }
         Err(error) => return Err(failed(error)),
@@ -172,20 +172,23 @@ fn stop_service(operation: &'static str) -> Result<Option<(Service, PathBuf)>> {
     match service.wait(DriverState::Stopped).map_err(failed)? {
         DriverState::Stopped => Ok(Some((service, file))),
         _ => Err(Error::new(ErrorKind::InUse, operation)
-            .at_path(file.display())
             .because("it stops only once every handle to it is closed, and a program has one open")
             .advise("end the other sparsedisk programs; it is unloaded then")),
     }
 }
 
-fn refuse_while_attached(operation: &'static str, file: &Path) -> Result<()> {
-    // A driver of another version cannot be asked; it refuses by itself.
-    let Some((driver, ABI_VERSION)) = Driver::find(operation)? else { return Ok(()) };
+fn refuse_while_attached(operation: &'static str) -> Result<()> {
+    let driver = match Driver::find(operation) {
+        Ok(Some((driver, ABI_VERSION))) => driver,
+        // A driver of another version cannot be asked, nor one that admits nobody; it refuses by itself.
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(()),
+        Err(error) => return Err(error),
+    };
     let disks = driver.list().map_err(|status| words::of_status(operation, status))?;
     match disks.len() {
         0 => Ok(()),
         count => Err(Error::new(ErrorKind::InUse, operation)
-            .at_path(file.display())
             .because(format!("{count} {} attached", if count == 1 { "disk is" } else { "disks are" }))
             .advise("detach everything that `sparsedisk list` shows first")),
     }

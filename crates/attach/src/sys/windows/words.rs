@@ -145,46 +145,48 @@ pub(super) fn of_service(operation: &'static str, error: io::Error, file: impl s
         Some(win32::ERROR_ACCESS_DENIED) => return no_administrator(operation),
         Some(win32::ERROR_FILE_NOT_FOUND | win32::ERROR_PATH_NOT_FOUND) => (
             ErrorKind::NotFound,
-            "Windows does not find the driver file",
+            format!("Windows does not find the driver file {file}"),
             "put it back, on a drive of this machine that every user sees",
         ),
         Some(win32::ERROR_INVALID_IMAGE_HASH) => (
             ErrorKind::Refused,
-            "Windows does not accept the signature of the driver",
+            format!("Windows does not accept the signature of {file}"),
             "install a signed build; on a machine for tests `bcdedit /set testsigning on` allows a test signature \
              (with Secure Boot off), after a restart",
         ),
         Some(win32::ERROR_DRIVER_BLOCKED | win32::ERROR_SYSTEM_INTEGRITY_POLICY_VIOLATION) => (
             ErrorKind::Refused,
-            "a policy of this machine blocks the driver",
+            format!("a policy of this machine blocks {file}"),
             "ask who manages the machine, or use a build that its policy allows",
         ),
         Some(win32::ERROR_BAD_EXE_FORMAT | win32::ERROR_EXE_MACHINE_TYPE_MISMATCH) => (
             ErrorKind::Unsupported,
-            "the driver file was built for another processor, or is damaged",
+            format!("{file} was built for another processor, or is damaged"),
             "use the driver of the same architecture as Windows",
         ),
         Some(win32::ERROR_PROC_NOT_FOUND | win32::ERROR_MOD_NOT_FOUND) => (
             ErrorKind::Unsupported,
-            "this version of Windows lacks what the driver needs",
-            "use Windows XP x64, Server 2003 or a later one",
+            format!("this version of Windows lacks what {file} needs"),
+            "use the driver that came with this program",
         ),
-        Some(win32::ERROR_SERVICE_DISABLED) => {
-            (ErrorKind::Refused, "the service is disabled", "`sc config SparseDisk start= demand` enables it")
-        }
+        Some(win32::ERROR_SERVICE_DISABLED) => (
+            ErrorKind::Refused,
+            "the service of the driver is disabled".to_owned(),
+            "`sc config SparseDisk start= demand` enables it",
+        ),
         Some(win32::ERROR_SERVICE_MARKED_FOR_DELETE) => (
             ErrorKind::InUse,
-            "the service is being removed, and somebody still holds it",
+            "the service of the driver is being removed, and somebody still holds it".to_owned(),
             "close the services window and whatever else has it open, or restart Windows",
         ),
         Some(win32::ERROR_NOT_SUPPORTED) => (
             ErrorKind::Unsupported,
-            "the driver refuses to run where it cannot keep its control device for administrators",
-            "see AllowUnprotectedForTests in the documentation of the driver if this is a machine for tests",
+            format!("{file} refuses to run where it cannot keep its control device for administrators"),
+            "on a machine for tests set AllowUnprotectedForTests, as the documentation of the driver says",
         ),
-        _ => return Error::from_io(operation, error).at_path(file),
+        _ => return Error::from_io(operation, error).because(format!("Windows does not accept that of {file}")),
     };
-    Error::new(kind, operation).at_path(file).because(reason).advise(advice).caused_by(error)
+    Error::new(kind, operation).because(reason).advise(advice).caused_by(error)
 }
 
 #[cfg(test)]
