@@ -12,12 +12,12 @@ use driver_core::{Completion, Disk, Job, Verdict};
 use crate::backing::Backing;
 use crate::disk::{self, DiskDevice};
 use crate::handle::OwnedHandle;
-use crate::nt::NtStatus;
 use crate::nt::imports::{
     IoSetThreadHardErrorMode, KeSetPriorityThread, KeWaitForSingleObject, ObReferenceObjectByHandle,
     ObfDereferenceObject, PsCreateSystemThread, PsTerminateSystemThread,
 };
-use crate::nt::values::{Executive, KernelMode, LOW_REALTIME_PRIORITY, SYNCHRONIZE};
+use crate::nt::values::{Executive, KernelMode, LOW_REALTIME_PRIORITY, OBJ_KERNEL_HANDLE, SYNCHRONIZE};
+use crate::nt::{NtStatus, ObjectAttributes};
 use crate::pool::PoolBox;
 use crate::queue::Next;
 use crate::request::OwnedIrp;
@@ -43,10 +43,13 @@ impl Worker {
 pub(crate) fn start(worker: Worker) -> Result<(), NtStatus> {
     let disk = worker.disk;
     let context = PoolBox::new(worker).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?.into_raw();
+    // Without attributes the handle would be the calling program's before Vista, for any of its threads to close.
+    let attributes = ObjectAttributes::unnamed(OBJ_KERNEL_HANDLE);
     let mut handle = null_mut();
-    // SAFETY: `run` takes the context over; a thread without a process of its own belongs to the system's.
+    // SAFETY: `run` takes the context over; a thread without a process of its own belongs to the system's; the attributes
+    // live through the call.
     let status =
-        unsafe { PsCreateSystemThread(&mut handle, SYNCHRONIZE, null(), null_mut(), null_mut(), run, context) };
+        unsafe { PsCreateSystemThread(&mut handle, SYNCHRONIZE, &attributes, null_mut(), null_mut(), run, context) };
     let handle = match (OwnedHandle::from_open(status, handle), NonNull::new(context)) {
         (Ok(handle), _) => handle,
         (Err(status), Some(context)) => {

@@ -84,16 +84,21 @@ pub(crate) struct ObjectAttributes {
 }
 
 impl ObjectAttributes {
-    /// The object called `name`, which must outlive every use.
-    pub(crate) fn new(name: &UnicodeString, attributes: u32) -> Self {
+    /// An object without a name.
+    pub(crate) fn unnamed(attributes: u32) -> Self {
         Self {
             length: size_of::<Self>() as u32,
             root_directory: null_mut(),
-            object_name: name,
+            object_name: null(),
             attributes,
             security_descriptor: null(),
             security_quality_of_service: null(),
         }
+    }
+
+    /// The object called `name`, which must outlive every use.
+    pub(crate) fn new(name: &UnicodeString, attributes: u32) -> Self {
+        Self { object_name: name, ..Self::unnamed(attributes) }
     }
 }
 
