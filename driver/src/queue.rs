@@ -77,10 +77,11 @@ impl IrpQueue {
             }
             // From here on it belongs to the queue.
             let _ = irp.into_raw();
+            // Under the lock: once it is released the worker may complete the IRP, whose remove lock is all that keeps
+            // the disk, and with it this event, from a detach.
+            self.wake();
             Ok(())
-        })?;
-        self.wake();
-        Ok(())
+        })
     }
 
     /// The IRP that waits longest.
@@ -106,7 +107,7 @@ impl IrpQueue {
     }
 
     fn wake(&self) {
-        // SAFETY: the event is initialised, and IRQL <= DISPATCH_LEVEL without waiting.
+        // SAFETY: the event is initialised, and the caller keeps the disk; IRQL <= DISPATCH_LEVEL, without waiting.
         unsafe { KeSetEvent(self.wake.get(), 0, 0) };
     }
 
