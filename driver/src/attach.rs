@@ -50,12 +50,13 @@ pub(crate) fn attach(request: &AttachRequest<'_>, file: *mut FileObject) -> Resu
     drop(scratch);
     worker::start(Worker::new(disk, core))?;
 
-    // From here on others may find it, and detach it, for which they wait until it is let go here.
     let disk = device.open_for_all(&plan);
-    disk.remember_file(reservation.publish(disk.device()));
     // SAFETY: the driver's own device; undone by the detach. A disk that cannot be told of the end is flushed by its
     // file system.
     let _ = unsafe { IoRegisterShutdownNotification(disk.device().as_ptr()) };
+    disk.remember_file(reservation.file());
+    // From here on others may find it, and detach it, for which they wait until it is let go here.
+    reservation.publish(disk.device());
     let named = mount::make_name(&disk, request.letter);
     let attached = named.map(|(letter, name_maker)| Attached {
         disk: disk.facts.disk,

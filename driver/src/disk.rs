@@ -52,7 +52,7 @@ pub(crate) struct DiskDevice {
     name_maker: AtomicU8,
     /// The worker's thread object, referenced; null before it runs and after it ended.
     pub(crate) thread: AtomicPtr<c_void>,
-    /// What [`crate::table::Reservation::publish`] gave.
+    /// What [`crate::table::Reservation::file`] gave.
     file: AtomicPtr<FileObject>,
     /// How the flush at the worker's end went.
     pub(crate) last_flush: AtomicU32,

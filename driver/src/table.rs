@@ -82,18 +82,21 @@ impl Reservation {
         self.number
     }
 
-    /// Puts the disk into its place, where others find it. Gives what [`Reservation::again`] needs.
-    pub(crate) fn publish(self, device: NonNull<DeviceObject>) -> *mut FileObject {
+    /// What [`Reservation::again`] needs.
+    pub(crate) fn file(&self) -> *mut FileObject {
+        self.hold.0.load(Ordering::Relaxed)
+    }
+
+    /// Puts the disk into its place, where others find it, and may detach it at once.
+    pub(crate) fn publish(self, device: NonNull<DeviceObject>) {
         set(self.number, Place::Disk(device));
-        let file = self.hold.0.load(Ordering::Relaxed);
         core::mem::forget(self);
-        file
     }
 
     /// Takes a disk that was published out of its place, to be detached.
     ///
     /// # Safety
-    /// `file` is what `publish` gave for this number, and this is called once for it.
+    /// `file` is what [`Reservation::file`] gave for this number, and this is called once for it.
     pub(crate) unsafe fn again(number: u32, file: *mut FileObject) -> Self {
         set(number, Place::Reserved);
         Self { number, hold: Hold(AtomicPtr::new(file)) }
