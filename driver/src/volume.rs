@@ -21,7 +21,9 @@ impl Volume {
     /// What the file system answers.
     pub(crate) fn open(disk: &DiskDevice) -> Result<Self, NtStatus> {
         let name = disk.facts.device_name();
-        open_device(name.units(), GENERIC_READ | GENERIC_WRITE).map(Self)
+        // A file system may refuse to open a disk that is read-only for writing, and neither control needs it.
+        let write = if disk.facts.read_only { 0 } else { GENERIC_WRITE };
+        open_device(name.units(), GENERIC_READ | write).map(Self)
     }
 
     /// FSCTL_LOCK_VOLUME: fails while anybody else has a file or the volume open.
