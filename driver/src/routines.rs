@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use crate::nt::imports::{MmGetSystemRoutineAddress, RtlGetVersion};
 use crate::nt::information::OsVersionInfo;
-use crate::nt::values::{NonPagedPool, NormalPagePriority};
+use crate::nt::values::{HighPagePriority, NonPagedPool};
 use crate::nt::{Handle, IoStatusBlock, NtStatus, UnicodeString};
 
 /// ZwFlushBuffersFile.
@@ -88,7 +88,8 @@ pub(crate) fn non_paged_pool() -> u32 {
     if NO_EXECUTE.load(Ordering::Relaxed) { NON_PAGED_POOL_NX } else { NonPagedPool }
 }
 
-/// The priority of a mapping for data: without execution where there is such a thing.
+/// The priority of a mapping for data: without execution where there is such a thing. High, because it may be paging I/O,
+/// on which the memory that is short depends.
 pub(crate) fn mapping_priority() -> u32 {
-    NormalPagePriority | if NO_EXECUTE.load(Ordering::Relaxed) { MDL_MAPPING_NO_EXECUTE } else { 0 }
+    HighPagePriority | if NO_EXECUTE.load(Ordering::Relaxed) { MDL_MAPPING_NO_EXECUTE } else { 0 }
 }

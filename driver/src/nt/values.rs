@@ -72,7 +72,7 @@ values! {
     KeyValuePartialInformationClass: u32 = 2;
 
     NonPagedPool: u32 = 0;
-    NormalPagePriority: u32 = 16;
+    HighPagePriority: u32 = 32;
     SynchronizationEvent: u32 = 1;
     Executive: u32 = 0;
     KernelMode: i8 = 0;
