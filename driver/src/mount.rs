@@ -48,7 +48,11 @@ pub(crate) fn make_name(disk: &DiskDevice, wish: Option<u8>) -> Result<(Option<u
                 link(letter, &device)
             }
         }
-        (Ok(manager), None) => Ok(manager.choose(&device)),
+        // It may still remember a letter of a disk that had this name before: only what leads here is one.
+        (Ok(manager), None) => Ok(match manager.choose(&device) {
+            Some(letter) if leads_to(letter, disk) == Leads::Here => (Some(letter), NameMaker::MountManager),
+            _ => (None, NameMaker::Nobody),
+        }),
         (Err(_), Some(letter)) => link(letter, &device),
         (Err(_), None) => Ok((None, NameMaker::Nobody)),
     };
@@ -135,14 +139,11 @@ impl Manager {
     }
 
     /// Tells it of the device, and asks for any letter.
-    fn choose(&self, device: &Name) -> (Option<u8>, NameMaker) {
+    fn choose(&self, device: &Name) -> Option<u8> {
         let _ = self.ask(VOLUME_ARRIVAL_NOTIFICATION, &mount_manager::arrival(device), &mut []);
         let mut answer = [0; 2];
         let status = self.ask(NEXT_DRIVE_LETTER, &mount_manager::next_letter(device), &mut answer);
-        match mount_manager::next_letter_answer(&answer).filter(|_| status.is_success()) {
-            Some(letter) => (Some(letter), NameMaker::MountManager),
-            None => (None, NameMaker::Nobody),
-        }
+        mount_manager::next_letter_answer(&answer).filter(|_| status.is_success())
     }
 
     fn ask(&self, code: u32, input: &Input, output: &mut [u8]) -> NtStatus {
