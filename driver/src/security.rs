@@ -26,6 +26,10 @@ use crate::nt::values::{
 };
 use crate::nt::{NtStatus, ObjectAttributes, UnicodeString};
 
+/// A descriptor where the kernel wants it.
+#[repr(C, align(8))]
+struct AlignedDescriptor([u8; CONTROL_DEVICE.len()]);
+
 /// Gives `device` the descriptor `D:P(A;;GA;;;SY)(A;;GA;;;BA)`.
 ///
 /// # Errors
@@ -45,9 +49,10 @@ pub(crate) fn protect(device: NonNull<DeviceObject>) -> Result<(), NtStatus> {
         )
     };
     let handle = OwnedHandle::from_open(status, handle)?;
+    // A descriptor and its list are structures of 32-bit numbers; bytes alone may lie anywhere.
+    let descriptor = AlignedDescriptor(CONTROL_DEVICE);
     // SAFETY: a self-relative descriptor of the kind that is set; the handle was opened for that.
-    let status =
-        unsafe { ZwSetSecurityObject(handle.raw(), DACL_SECURITY_INFORMATION, CONTROL_DEVICE.as_ptr().cast()) };
+    let status = unsafe { ZwSetSecurityObject(handle.raw(), DACL_SECURITY_INFORMATION, descriptor.0.as_ptr().cast()) };
     if status.is_success() { Ok(()) } else { Err(status) }
 }
 
