@@ -274,6 +274,31 @@ fn law7_a_source_open_for_writing_is_refused_and_one_open_for_reading_is_copied(
 }
 
 #[test]
+fn law7_nobody_else_writes_to_the_partial_file_while_it_is_filled() {
+    for options in [usual(), CopyOptions { dense: true, ..usual() }] {
+        let desk = Desk::with(&[Part::Data(9 * MIB), Part::Hole(MIB)]);
+        let partial = desk.partial();
+        let mut observer = Midway::new(move || {
+            assert_eq!(SparseFile::open(&partial, Access::ReadWrite).unwrap_err().kind(), ErrorKind::InUse);
+            Ok(())
+        });
+        copy(&desk.source, &desk.destination, &options, &mut observer).unwrap();
+        assert!(observer.act.is_none(), "it was asked");
+    }
+}
+
+#[test]
+fn a_name_as_long_as_the_file_system_has_them_is_copied_to() {
+    for len in [247, 248, 255] {
+        let desk = Desk::with(&[Part::Data(4096)]);
+        let long = desk.directory.path().join("n".repeat(len));
+        copy(&desk.source, &long, &usual(), &mut ()).unwrap_or_else(|error| panic!("{len}: {error}"));
+        assert_same_content(&desk.source, &long);
+        assert_eq!(fs::read_dir(desk.directory.path()).unwrap().count(), 2, "nothing else is left");
+    }
+}
+
+#[test]
 fn an_interrupted_copy_leaves_the_partial_file_and_says_so() {
     let desk = Desk::with(&[Part::Data(40 * MIB)]);
     let mut observer = Midway::new(|| Err(Error::new(ErrorKind::Interrupted, "copy")));
