@@ -40,6 +40,9 @@ pub(crate) fn make_name(disk: &DiskDevice, wish: Option<u8>) -> Result<(Option<u
     let made = match (Manager::open(), wish) {
         (Ok(manager), Some(letter)) => {
             let _ = manager.ask(VOLUME_ARRIVAL_NOTIFICATION, &mount_manager::arrival(&device), &mut []);
+            // The letter of an image that was attached when the system stopped is remembered, and made again; with it
+            // there, another one would be refused.
+            (b'A'..=b'Z').filter(|&other| other != letter).for_each(|other| remove_letter(other, disk, Some(&manager)));
             let _ = manager.ask(CREATE_POINT, &mount_manager::create_point(&Name::letter(letter), &device), &mut []);
             // It may have made the letter at either step, or at none.
             if leads_to(letter, disk) == Leads::Here {
@@ -62,15 +65,21 @@ pub(crate) fn make_name(disk: &DiskDevice, wish: Option<u8>) -> Result<(Option<u
     Ok((letter, maker))
 }
 
-/// Takes the letter away. Of the Mount Manager's entries only the letter is deleted: without the others it would not
-/// know the image when it comes back.
+/// Takes every letter away that leads to the disk, whoever made it: afterwards it would lead to nothing, or to another
+/// disk of that number.
 #[inline(never)]
 pub(crate) fn remove_name(disk: &DiskDevice) {
-    let Some(letter) = disk.state.letter() else { return };
+    let manager = Manager::open().ok();
+    (b'A'..=b'Z').for_each(|letter| remove_letter(letter, disk, manager.as_ref()));
+}
+
+/// Takes a letter away, if it leads to the disk. Of the Mount Manager's entries only the letter is deleted: without the
+/// others it would not know the image when it comes back.
+fn remove_letter(letter: u8, disk: &DiskDevice, manager: Option<&Manager>) {
     if leads_to(letter, disk) != Leads::Here {
         return;
     }
-    if let Ok(manager) = Manager::open() {
+    if let Some(manager) = manager {
         let mut deleted = [0; 256];
         let _ = manager.ask(DELETE_POINTS, &mount_manager::delete_letter(&Name::letter(letter)), &mut deleted);
     }
