@@ -97,8 +97,10 @@ fn buffers_that_are_not_there_are_no_reason_to_fall_over() {
         return;
     }
     let device = control_device();
+    // As much as a program can have: of more, Wine's 32-bit half does not get as far as the driver.
+    let absurd = u32::try_from(isize::MAX / 2).unwrap_or(u32::MAX);
     for control in Control::ALL {
-        for (input_bytes, output_bytes) in [(8, 0), (0, 64), (64, 64), (u32::MAX, 0), (u32::MAX, u32::MAX)] {
+        for (input_bytes, output_bytes) in [(8, 0), (0, 64), (64, 64), (absurd, 0), (absurd, absurd)] {
             let (status, _) = sys::control_without_buffers(&device, control.code(), input_bytes, output_bytes);
             assert!(status.is_error(), "{control:?} {input_bytes} {output_bytes}: {status}");
         }
