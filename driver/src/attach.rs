@@ -21,7 +21,7 @@ use crate::nt::values::{
 };
 use crate::nt::{NtStatus, UnicodeString};
 use crate::pool::PoolBytes;
-use crate::table::{HeldDisk, Reservation};
+use crate::table::{self, HeldDisk, Reservation};
 use crate::worker::{self, Worker};
 
 /// Attaches what `request` asks for. `file` is the control device's file object, through which it was asked.
@@ -39,7 +39,7 @@ pub(crate) fn attach(request: &AttachRequest<'_>, file: *mut FileObject) -> Resu
     let (mut device, reservation) = Device::create(&plan, reservation, file)?;
     let disk = device.fill(DiskDevice::new(
         device.object,
-        plan.facts(reservation.number()),
+        plan.facts(reservation.number(), table::next_serial()),
         plan.zero_detection,
         request.space_floor_bytes,
         path,
@@ -60,6 +60,7 @@ pub(crate) fn attach(request: &AttachRequest<'_>, file: *mut FileObject) -> Resu
     let named = mount::make_name(&disk, request.letter);
     let attached = named.map(|(letter, name_maker)| Attached {
         disk: disk.facts.disk,
+        serial: disk.facts.serial,
         sector_bytes: disk.facts.bounds.block().bytes() as u32,
         len_bytes: disk.facts.bounds.len_bytes(),
         unit_bytes: disk.facts.unit_bytes,

@@ -98,15 +98,15 @@ fn device_control(irp: &mut OwnedIrp) -> Completion {
             Ok(attached) => control::reply(buffer, &attached),
             Err(status) => Completion::bare(status),
         },
-        Ok(Command::Detach(request)) => done(detach::detach(request.disk, request.forced)),
+        Ok(Command::Detach(request)) => done(detach::detach(&request)),
         Ok(Command::List) => list(buffer),
         Ok(Command::SetSpaceFloor(request)) => {
-            let disk = HeldDisk::find(request.disk).ok_or(NtStatus::NO_SUCH_DEVICE);
+            let disk = HeldDisk::meant(request.disk, request.serial);
             done(disk.map(|disk| disk.state.set_space_floor(request.space_floor_bytes)))
         }
-        Ok(Command::Statistics(request)) => match HeldDisk::find(request.disk) {
-            Some(disk) => control::reply(buffer, &Statistics { disk: request.disk, counters: disk.state.counters() }),
-            None => Completion::bare(NtStatus::NO_SUCH_DEVICE),
+        Ok(Command::Statistics(request)) => match HeldDisk::meant(request.disk, request.serial) {
+            Ok(disk) => control::reply(buffer, &Statistics { disk: request.disk, counters: disk.state.counters() }),
+            Err(status) => Completion::bare(status),
         },
     }
 }

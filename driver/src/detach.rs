@@ -2,6 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
+use driver_abi::DetachRequest;
 use driver_core::{InUse, Refusal, may_detach};
 
 use crate::disk::DiskDevice;
@@ -18,11 +19,12 @@ use crate::worker;
 /// what it had cached.
 ///
 /// # Errors
-/// NO_SUCH_DEVICE; [`Refusal::DiskInUse`]; DEVICE_REMOVED where somebody else detaches it; the disk stays as it is.
+/// NO_SUCH_DEVICE, also where another disk has the number now; [`Refusal::DiskInUse`]; DEVICE_REMOVED where somebody else detaches it; the disk stays as it is.
 /// What the last flush answered if that failed: then the disk is gone all the same.
 #[inline(never)]
-pub(crate) fn detach(number: u32, forced: bool) -> Result<(), NtStatus> {
-    let disk = HeldDisk::find(number).ok_or(NtStatus::NO_SUCH_DEVICE)?;
+pub(crate) fn detach(request: &DetachRequest) -> Result<(), NtStatus> {
+    let disk = HeldDisk::meant(request.disk, request.serial)?;
+    let forced = request.forced;
     // Open until the disk answers nobody: a locked volume is not mounted again. Some file systems keep the mark of the
     // mount until then.
     let volume = if disk.is_mounted() { dismount(&disk, forced)? } else { None };

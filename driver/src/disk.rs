@@ -210,6 +210,7 @@ impl DiskDevice {
         let path: &Option<PoolBytes> = unsafe { &*self.path.get() };
         Some(DiskEntry {
             disk: self.facts.disk,
+            serial: self.facts.serial,
             flags: DiskFlags {
                 read_only: self.facts.read_only,
                 removable: self.facts.removable,

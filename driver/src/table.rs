@@ -2,12 +2,13 @@
 
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use driver_abi::MAX_DISKS;
 
 use crate::disk::DiskDevice;
 use crate::entry;
+use crate::nt::NtStatus;
 use crate::nt::imports::{ObfDereferenceObject, ObfReferenceObject};
 use crate::nt::objects::{DeviceObject, FileObject};
 use crate::spin::SpinLock;
@@ -28,6 +29,14 @@ struct Places([Place; MAX_DISKS as usize]);
 unsafe impl Send for Places {}
 
 static PLACES: SpinLock<Places> = SpinLock::new(Places([Place::Free; MAX_DISKS as usize]));
+
+/// How many disks were begun since the driver was loaded.
+static SERIALS: AtomicU64 = AtomicU64::new(0);
+
+/// A serial for a disk: from 1 on, and never again. At a million attaches in a second they last half a million years.
+pub(crate) fn next_serial() -> u64 {
+    SERIALS.fetch_add(1, Ordering::Relaxed) + 1
+}
 
 /// A number that is taken, for a disk that comes or goes. Dropping it frees the number.
 ///
@@ -142,6 +151,18 @@ impl HeldDisk {
             }
             _ => None,
         })
+    }
+
+    /// The disk with that number and that serial: numbers are used again, and the disk of a request that comes late, or
+    /// again, may be another one by now.
+    ///
+    /// # Errors
+    /// NO_SUCH_DEVICE.
+    pub(crate) fn meant(number: u32, serial: u64) -> Result<Self, NtStatus> {
+        // Held first: it cannot become another one between the question and what is done with it.
+        let disk = Self::find(number).ok_or(NtStatus::NO_SUCH_DEVICE)?;
+        disk.facts.is_meant(serial)?;
+        Ok(disk)
     }
 
     /// A disk that nobody else knows yet.

@@ -119,6 +119,7 @@ fn carry_out(code: u32, bytes: &[u8], buffer: SystemBuffer<'_>) -> Completion {
             same(&request, bytes);
             let attached = Attached {
                 disk: 7,
+                serial: 1,
                 sector_bytes: request.sector_bytes,
                 len_bytes: 1 << 30,
                 unit_bytes: 65536,
@@ -139,6 +140,7 @@ fn carry_out(code: u32, bytes: &[u8], buffer: SystemBuffer<'_>) -> Completion {
             same(&ListRequest, bytes);
             let entry = |disk| driver_abi::DiskEntry {
                 disk,
+                serial: 1,
                 flags: driver_abi::DiskFlags::default(),
                 len_bytes: 1 << 30,
                 sector_bytes: 512,

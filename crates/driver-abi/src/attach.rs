@@ -165,7 +165,7 @@ pub enum NameMaker {
     /// It has none.
     #[default]
     Nobody,
-    /// The Mount Manager, which remembers it.
+    /// The Mount Manager.
     MountManager,
     /// The driver, as a symbolic link: there is no Mount Manager, or it made none.
     SymbolicLink,
@@ -193,8 +193,10 @@ impl NameMaker {
 /// A file that has become a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attached {
-    /// The disk's number: `\Device\SparseDisk7` is 7.
+    /// The disk's number: `\Device\SparseDisk7` is 7. Another disk has it when this one is gone.
     pub disk: u32,
+    /// Which attach since the driver was loaded made it, counted from 1: what no other disk ever has.
+    pub serial: u64,
     /// The disk's sector.
     pub sector_bytes: u32,
     /// The disk's length.
@@ -212,7 +214,7 @@ impl Attached {
     pub const BYTES: usize = HEADER_BYTES + 32;
 }
 
-// Offsets: disk 8, sector_bytes 12, len_bytes 16, unit_bytes 24, letter 28, name_maker 30, reserved 32.
+// Offsets: disk 8, sector_bytes 12, len_bytes 16, unit_bytes 24, letter 28, name_maker 30, serial 32.
 impl<'a> Message<'a> for Attached {
     fn size_bytes(&self) -> usize {
         Self::BYTES
@@ -225,19 +227,18 @@ impl<'a> Message<'a> for Attached {
         writer.u32(self.unit_bytes)?;
         put_letter(writer, self.letter)?;
         writer.u16(self.name_maker.number())?;
-        writer.u64(0)
+        writer.u64(self.serial)
     }
 
     fn get(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
-        let attached = Self {
+        Ok(Self {
             disk: reader.u32()?,
             sector_bytes: reader.u32()?,
             len_bytes: reader.u64()?,
             unit_bytes: reader.u32()?,
             letter: get_letter(reader)?,
             name_maker: NameMaker::from_number(reader.u16()?)?,
-        };
-        reader.reserved(8)?;
-        Ok(attached)
+            serial: reader.u64()?,
+        })
     }
 }

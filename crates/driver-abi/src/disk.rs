@@ -1,4 +1,7 @@
-//! What is asked of one disk, by its number, and what it has done.
+//! What is asked of one disk, and what it has done.
+//!
+//! A request names its disk by number and serial: numbers are used again, so that a request which comes late, or is
+//! repeated, would otherwise mean another image's disk.
 
 use crate::bytes::{Reader, Writer};
 use crate::{HEADER_BYTES, Malformed, Message};
@@ -11,19 +14,22 @@ pub const UNKNOWN: u64 = u64::MAX;
 pub struct DetachRequest {
     /// The disk's number.
     pub disk: u32,
+    /// The disk's serial, as [`Attached`](crate::Attached) and [`DiskEntry`](crate::DiskEntry) tell it.
+    pub serial: u64,
     /// Even though somebody has it open. What such a holder has not written yet is lost to him.
     pub forced: bool,
 }
 
-// Offsets: disk 8, flags 12.
+// Offsets: disk 8, flags 12, serial 16.
 impl<'a> Message<'a> for DetachRequest {
     fn size_bytes(&self) -> usize {
-        HEADER_BYTES + 8
+        HEADER_BYTES + 16
     }
 
     fn put(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
         writer.u32(self.disk)?;
-        writer.u32(u32::from(self.forced))
+        writer.u32(u32::from(self.forced))?;
+        writer.u64(self.serial)
     }
 
     fn get(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
@@ -33,7 +39,7 @@ impl<'a> Message<'a> for DetachRequest {
             1 => true,
             _ => return Err(Malformed::Reserved),
         };
-        Ok(Self { disk, forced })
+        Ok(Self { disk, serial: reader.u64()?, forced })
     }
 }
 
@@ -42,26 +48,29 @@ impl<'a> Message<'a> for DetachRequest {
 pub struct SpaceFloorRequest {
     /// The disk's number.
     pub disk: u32,
+    /// The disk's serial.
+    pub serial: u64,
     /// How much of the host's volume writes to holes leave free.
     pub space_floor_bytes: u64,
 }
 
-// Offsets: disk 8, reserved 12, space_floor_bytes 16.
+// Offsets: disk 8, reserved 12, serial 16, space_floor_bytes 24.
 impl<'a> Message<'a> for SpaceFloorRequest {
     fn size_bytes(&self) -> usize {
-        HEADER_BYTES + 16
+        HEADER_BYTES + 24
     }
 
     fn put(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
         writer.u32(self.disk)?;
         writer.u32(0)?;
+        writer.u64(self.serial)?;
         writer.u64(self.space_floor_bytes)
     }
 
     fn get(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let disk = reader.u32()?;
         reader.reserved(4)?;
-        Ok(Self { disk, space_floor_bytes: reader.u64()? })
+        Ok(Self { disk, serial: reader.u64()?, space_floor_bytes: reader.u64()? })
     }
 }
 
@@ -70,23 +79,26 @@ impl<'a> Message<'a> for SpaceFloorRequest {
 pub struct StatisticsRequest {
     /// The disk's number.
     pub disk: u32,
+    /// The disk's serial.
+    pub serial: u64,
 }
 
-// Offsets: disk 8, reserved 12.
+// Offsets: disk 8, reserved 12, serial 16.
 impl<'a> Message<'a> for StatisticsRequest {
     fn size_bytes(&self) -> usize {
-        HEADER_BYTES + 8
+        HEADER_BYTES + 16
     }
 
     fn put(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
         writer.u32(self.disk)?;
-        writer.u32(0)
+        writer.u32(0)?;
+        writer.u64(self.serial)
     }
 
     fn get(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let disk = reader.u32()?;
         reader.reserved(4)?;
-        Ok(Self { disk })
+        Ok(Self { disk, serial: reader.u64()? })
     }
 }
 

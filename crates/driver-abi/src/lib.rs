@@ -18,7 +18,9 @@
 //!   whole message and equals the length of the buffer it fills: no byte more, no byte less;
 //! - all offsets are fixed; reserved fields and unknown flags must be zero, so that they can mean something one day;
 //! - a message of another [`ABI_VERSION`] is refused with [`NtStatus::REVISION_MISMATCH`], except `QueryVersion`, which
-//!   is how the two find out. Version 1 never changes: a new meaning is a new version.
+//!   is how the two find out. Version 1 never changes: a new meaning is a new version;
+//! - a disk is named by its number, which is used again, and its serial, which never is: a request for a disk that is gone
+//!   is [`NtStatus::NO_SUCH_DEVICE`], whichever disk has the number now.
 //!
 //! A failure is an [`NtStatus`] and nothing else: the output is not written. Each reason for which the driver refuses a
 //! file has a status of its own, [`Refusal`], which the program turns into a sentence (law 10). Win32's `DeviceIoControl`

@@ -67,6 +67,8 @@ impl DiskFlags {
 pub struct DiskEntry<'a> {
     /// The disk's number.
     pub disk: u32,
+    /// The disk's serial: see [`Attached`](crate::Attached).
+    pub serial: u64,
     /// How it is attached.
     pub flags: DiskFlags,
     /// Its length.
@@ -97,7 +99,7 @@ impl<'a> DiskEntry<'a> {
     }
 
     // Offsets in the entry: entry_bytes 0, path_bytes 4, disk 8, flags 12, len_bytes 16, sector_bytes 24, unit_bytes 28,
-    // letter 32, name_maker 34, open_handles 36, reserved 40, counters 48, path 176, zeroes up to a multiple of 8.
+    // letter 32, name_maker 34, open_handles 36, serial 40, counters 48, path 176, zeroes up to a multiple of 8.
     fn put(&self, writer: &mut Writer<'_>) -> Result<(), Malformed> {
         let path = self.path.as_bytes();
         writer.u32(u32::try_from(self.entry_bytes()).map_err(|_| Malformed::Size)?)?;
@@ -110,7 +112,7 @@ impl<'a> DiskEntry<'a> {
         put_letter(writer, self.letter)?;
         writer.u16(self.name_maker.number())?;
         writer.u32(self.open_handles)?;
-        writer.u64(0)?;
+        writer.u64(self.serial)?;
         self.counters.put(writer)?;
         writer.put(path)?;
         let padding = self.entry_bytes() - Self::FIXED_BYTES - path.len();
@@ -123,12 +125,22 @@ impl<'a> DiskEntry<'a> {
         let (disk, flags) = (reader.u32()?, DiskFlags::from_bits(reader.u32()?)?);
         let (len_bytes, sector_bytes, unit_bytes) = (reader.u64()?, reader.u32()?, reader.u32()?);
         let (letter, name_maker) = (get_letter(reader)?, NameMaker::from_number(reader.u16()?)?);
-        let open_handles = reader.u32()?;
-        reader.reserved(8)?;
+        let (open_handles, serial) = (reader.u32()?, reader.u64()?);
         let counters = Counters::get(reader)?;
         let path = NtPath::new(reader.bytes(path_bytes)?)?;
-        let entry =
-            Self { disk, flags, len_bytes, sector_bytes, unit_bytes, letter, name_maker, open_handles, counters, path };
+        let entry = Self {
+            disk,
+            serial,
+            flags,
+            len_bytes,
+            sector_bytes,
+            unit_bytes,
+            letter,
+            name_maker,
+            open_handles,
+            counters,
+            path,
+        };
         if entry.entry_bytes() != entry_bytes {
             return Err(Malformed::Size);
         }

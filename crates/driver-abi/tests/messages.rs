@@ -35,6 +35,7 @@ fn counters() -> Counters {
 fn entry(path: &[u8], disk: u32) -> DiskEntry<'_> {
     DiskEntry {
         disk,
+        serial: u64::from(disk) + 1,
         flags: DiskFlags { read_only: true, flush_failed: true, ..DiskFlags::default() },
         len_bytes: 1 << 40,
         sector_bytes: 512,
@@ -74,6 +75,7 @@ fn samples() -> Vec<Sample> {
             "Attached",
             encode(&Attached {
                 disk: 7,
+                serial: 1 << 40,
                 sector_bytes: 512,
                 len_bytes: 1 << 40,
                 unit_bytes: 65536,
@@ -82,13 +84,17 @@ fn samples() -> Vec<Sample> {
             }),
             |b| Attached::decode(b).err(),
         ),
-        ("DetachRequest", encode(&DetachRequest { disk: 7, forced: true }), |b| DetachRequest::decode(b).err()),
+        ("DetachRequest", encode(&DetachRequest { disk: 7, serial: 8, forced: true }), |b| {
+            DetachRequest::decode(b).err()
+        }),
         ("ListRequest", encode(&ListRequest), |b| ListRequest::decode(b).err()),
         ("ListReply", list, |b| ListReply::decode(b).err()),
-        ("SpaceFloorRequest", encode(&SpaceFloorRequest { disk: 7, space_floor_bytes: 1 << 30 }), |b| {
+        ("SpaceFloorRequest", encode(&SpaceFloorRequest { disk: 7, serial: 8, space_floor_bytes: 1 << 30 }), |b| {
             SpaceFloorRequest::decode(b).err()
         }),
-        ("StatisticsRequest", encode(&StatisticsRequest { disk: 7 }), |b| StatisticsRequest::decode(b).err()),
+        ("StatisticsRequest", encode(&StatisticsRequest { disk: 7, serial: 8 }), |b| {
+            StatisticsRequest::decode(b).err()
+        }),
         ("Statistics", encode(&Statistics { disk: 7, counters: counters() }), |b| Statistics::decode(b).err()),
     ]
 }
@@ -146,14 +152,45 @@ fn the_other_sizes_are_those_of_version_1() {
             ("Version", 24),
             ("AttachRequest", 40 + path),
             ("Attached", 40),
-            ("DetachRequest", 16),
+            ("DetachRequest", 24),
             ("ListRequest", 8),
             ("ListReply", 24 + 2 * (176 + path)),
-            ("SpaceFloorRequest", 24),
-            ("StatisticsRequest", 16),
+            ("SpaceFloorRequest", 32),
+            ("StatisticsRequest", 24),
             ("Statistics", 144),
         ]
     );
+}
+
+#[test]
+fn serials_lie_where_version_1_has_them() {
+    let serial = 0x1122_3344_5566_7788;
+    let at = |message: &[u8], offset: usize| message[offset..offset + 8] == u64::to_le_bytes(serial);
+    let mut bytes = [0; 64];
+    DetachRequest { disk: 7, serial, forced: false }.encode(&mut bytes).unwrap();
+    assert!(at(&bytes, 16));
+    SpaceFloorRequest { disk: 7, serial, space_floor_bytes: 0 }.encode(&mut bytes).unwrap();
+    assert!(at(&bytes, 16));
+    StatisticsRequest { disk: 7, serial }.encode(&mut bytes).unwrap();
+    assert!(at(&bytes, 16));
+    let attached = Attached {
+        disk: 7,
+        serial,
+        sector_bytes: 512,
+        len_bytes: 512,
+        unit_bytes: 0,
+        letter: None,
+        name_maker: NameMaker::Nobody,
+    };
+    attached.encode(&mut bytes).unwrap();
+    assert!(at(&bytes, 32));
+    assert_eq!(Attached::decode(&bytes[..Attached::BYTES]), Ok(attached));
+    let path = utf16(r"\a");
+    let mut list = [0; 512];
+    let mut writer = ListWriter::new(&mut list).unwrap();
+    writer.push(&DiskEntry { serial, ..entry(&path, 7) });
+    let _ = writer.finish();
+    assert!(at(&list, 24 + 40));
 }
 
 #[test]
@@ -190,9 +227,8 @@ fn reserved_fields_and_unknown_flags_must_be_zero() {
     let reserved: &[(&str, &[usize])] = &[
         ("Version", &[14, 15]),
         ("AttachRequest", &[9, 11, 32, 39]),
-        ("Attached", &[32, 39]),
         ("DetachRequest", &[12, 15]),
-        ("ListReply", &[24 + 13, 24 + 40, 24 + 47]),
+        ("ListReply", &[24 + 13, 24 + 15]),
         ("SpaceFloorRequest", &[12, 15]),
         ("StatisticsRequest", &[12, 15]),
         ("Statistics", &[12, 15]),

@@ -87,11 +87,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What the disk's device answers with, once it has a number.
+    /// What the disk's device answers with, once it has a number and a serial.
     #[must_use]
-    pub const fn facts(&self, disk: u32) -> DiskFacts {
+    pub const fn facts(&self, disk: u32, serial: u64) -> DiskFacts {
         DiskFacts {
             disk,
+            serial,
             bounds: self.bounds,
             unit_bytes: self.unit_bytes,
             read_only: self.read_only,

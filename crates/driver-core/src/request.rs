@@ -15,8 +15,10 @@ const PNP_DEVICE_USAGE_NOTIFICATION: u8 = 0x16;
 /// What a disk is: what does not change while it is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskFacts {
-    /// Its number.
+    /// Its number, which another disk may have had, and may have again.
     pub disk: u32,
+    /// Its serial, counted from 1 since the driver was loaded: what no other disk has or ever had.
+    pub serial: u64,
     /// Its length and sector.
     pub bounds: DiskBounds,
     /// What is freed at a time; 0 where its file has no holes.
@@ -40,6 +42,14 @@ impl DiskFacts {
     #[must_use]
     pub fn device_name(&self) -> Name {
         Name::device(self.disk)
+    }
+
+    /// Whether a request that names the disk of this number by `serial` means this one. The caller keeps the disk.
+    ///
+    /// # Errors
+    /// [`NtStatus::NO_SUCH_DEVICE`]: it means one that is gone, whose number this one has now.
+    pub fn is_meant(&self, serial: u64) -> Result<(), NtStatus> {
+        if serial == self.serial { Ok(()) } else { Err(NtStatus::NO_SUCH_DEVICE) }
     }
 }
 

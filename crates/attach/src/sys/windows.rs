@@ -54,13 +54,13 @@ fn attach_unnamed(image: &Path, file: File, options: &AttachOptions) -> Result<A
     if let Some(letter) = letter(made.letter)
         && let Err(missing) = letters::wait_until_there(letter, &device)
     {
-        return Err(match driver.detach(made.disk, true) {
+        return Err(match driver.detach(made.disk, made.serial, true) {
             Ok(()) => missing,
             Err(status) => missing.advise(format!("{device} stayed behind ({status}): detach it with --force")),
         });
     }
     describe_shortcomings(&driver, &made, options, &mut notes);
-    let disk = driver.list().unwrap_or_default().into_iter().find(|disk| disk.number == made.disk);
+    let disk = driver.list().unwrap_or_default().into_iter().find(|disk| disk.serial == made.serial);
     let image = names::plain_path(&path);
     Ok(Attached {
         image,
@@ -189,8 +189,9 @@ fn detach_disk(target: &Path, forced: bool) -> Result<Attached> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
-        // The driver locks the file system, which is possible only while no file is open on it, and dismounts it.
-        match driver.detach(disk.number, forced) {
+        // The driver locks the file system, which is possible only while no file is open on it, and dismounts it. The
+        // serial is that of the disk which was meant: somebody else may detach it meanwhile, and its number be used again.
+        match driver.detach(disk.number, disk.serial, forced) {
             Ok(()) => return Ok(attached),
             // Somebody may just be having a look, as virus scanners do; and not every system ends a handle at once.
             Err(status) if status == Refusal::DiskInUse.status() && start.elapsed() < PATIENCE => {

@@ -35,13 +35,13 @@ fn harmless() -> Vec<(Control, Vec<u8>, NtStatus)> {
         (Control::QueryVersion, encoded(&VersionRequest), NtStatus::SUCCESS),
         (Control::List, encoded(&ListRequest), NtStatus::SUCCESS),
         (Control::Attach, encoded(&attach), NtStatus::OBJECT_PATH_NOT_FOUND),
-        (Control::Detach, encoded(&DetachRequest { disk: NO_DISK, forced: true }), NtStatus::NO_SUCH_DEVICE),
+        (Control::Detach, encoded(&DetachRequest { disk: NO_DISK, serial: 1, forced: true }), NtStatus::NO_SUCH_DEVICE),
         (
             Control::SetSpaceFloor,
-            encoded(&SpaceFloorRequest { disk: NO_DISK, space_floor_bytes: 1 }),
+            encoded(&SpaceFloorRequest { disk: NO_DISK, serial: 1, space_floor_bytes: 1 }),
             NtStatus::NO_SUCH_DEVICE,
         ),
-        (Control::Statistics, encoded(&StatisticsRequest { disk: NO_DISK }), NtStatus::NO_SUCH_DEVICE),
+        (Control::Statistics, encoded(&StatisticsRequest { disk: NO_DISK, serial: 1 }), NtStatus::NO_SUCH_DEVICE),
     ]
 }
 
@@ -235,16 +235,16 @@ fn statistics_and_the_space_floor_are_those_of_the_disk() {
     let list = ListReply::decode(&list[..len]).expect("a list");
     let entry = list.entries().find(|entry| entry.letter == Some(letter)).expect("our disk");
     assert_eq!((entry.len_bytes, entry.sector_bytes), (MIB, 512));
-    let disk = entry.disk;
+    let (disk, serial) = (entry.disk, entry.serial);
 
-    let floor = encoded(&SpaceFloorRequest { disk, space_floor_bytes: 123_456_789 });
+    let floor = encoded(&SpaceFloorRequest { disk, serial, space_floor_bytes: 123_456_789 });
     assert_eq!(sys::control(&device, Control::SetSpaceFloor.code(), &floor, &mut []).0, NtStatus::SUCCESS);
     let opened = drive.open();
     std::os::windows::fs::FileExt::seek_write(&opened, &[1; 4096], 0).expect("a write");
     std::os::windows::fs::FileExt::seek_read(&opened, &mut [0; 512], 0).expect("a read");
     opened.sync_all().expect("a flush");
     let mut output = [0; Statistics::BYTES];
-    let request = encoded(&StatisticsRequest { disk });
+    let request = encoded(&StatisticsRequest { disk, serial });
     let answer = sys::control(&device, Control::Statistics.code(), &request, &mut output);
     assert_eq!(answer, (NtStatus::SUCCESS, Statistics::BYTES));
     let statistics = Statistics::decode(&output).expect("statistics");
@@ -255,12 +255,8 @@ fn statistics_and_the_space_floor_are_those_of_the_disk() {
     assert_eq!((counters.flushes, counters.space_floor_bytes), (1, 123_456_789));
 }
 
-#[test]
-fn attached_by_hand_a_disk_has_no_letter_until_one_is_asked_for() {
-    if !driver_is_loaded() {
-        return;
-    }
-    let image = Image::new(MIB);
+/// Attaches `image`, dense, with sectors of 4,096 bytes and without a letter.
+fn attach_by_hand(device: &std::fs::File, image: &Image) -> Attached {
     let full = image.path.canonicalize().expect("a path");
     let kernel = full.to_str().expect("text").replacen(r"\\?\", r"\??\", 1);
     let path: Vec<u8> = kernel.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -272,15 +268,55 @@ fn attached_by_hand_a_disk_has_no_letter_until_one_is_asked_for() {
         space_floor_bytes: 0,
         path: NtPath::new(&path).expect("a path"),
     };
-    let device = control_device();
     let mut output = [0; Attached::BYTES];
-    let answer = sys::control(&device, Control::Attach.code(), &encoded(&request), &mut output);
+    let answer = sys::control(device, Control::Attach.code(), &encoded(&request), &mut output);
     assert_eq!(answer, (NtStatus::SUCCESS, Attached::BYTES));
-    let attached = Attached::decode(&output).expect("attached");
+    Attached::decode(&output).expect("attached")
+}
+
+fn detach_by_hand(device: &std::fs::File, disk: u32, serial: u64, forced: bool) -> NtStatus {
+    let request = encoded(&DetachRequest { disk, serial, forced });
+    sys::control(device, Control::Detach.code(), &request, &mut []).0
+}
+
+#[test]
+fn attached_by_hand_a_disk_has_no_letter_until_one_is_asked_for() {
+    if !driver_is_loaded() {
+        return;
+    }
+    let (device, image) = (control_device(), Image::new(MIB));
+    let attached = attach_by_hand(&device, &image);
     assert_eq!((attached.len_bytes, attached.sector_bytes), (MIB, 4096));
     let listed = attach::find(&image.path).expect("find").expect("attached");
     assert_eq!(listed.mounted_at.is_empty(), attached.letter.is_none());
-    let detach = encoded(&DetachRequest { disk: attached.disk, forced: false });
-    assert_eq!(sys::control(&device, Control::Detach.code(), &detach, &mut []).0, NtStatus::SUCCESS);
+    assert_eq!(detach_by_hand(&device, attached.disk, attached.serial, false), NtStatus::SUCCESS);
     assert_eq!(attach::find(&image.path).expect("find"), None);
+}
+
+#[test]
+fn an_order_for_a_disk_that_is_gone_does_not_reach_the_one_that_has_its_number() {
+    if !driver_is_loaded() {
+        return;
+    }
+    let device = control_device();
+    let (first, second) = (Image::new(MIB), Image::new(MIB));
+    let old = attach_by_hand(&device, &first);
+    assert!(old.serial > 0);
+    assert_eq!(detach_by_hand(&device, old.disk, old.serial, false), NtStatus::SUCCESS);
+    // Mostly of the same number; the tests beside this one take numbers, too, and then the old serial meets a new number.
+    let new = attach_by_hand(&device, &second);
+    assert!(new.serial > old.serial);
+    for forced in [false, true] {
+        assert_eq!(detach_by_hand(&device, new.disk, old.serial, forced), NtStatus::NO_SUCH_DEVICE);
+    }
+    let (disk, serial) = (new.disk, old.serial);
+    let floor = encoded(&SpaceFloorRequest { disk, serial, space_floor_bytes: 1 });
+    assert_eq!(sys::control(&device, Control::SetSpaceFloor.code(), &floor, &mut []).0, NtStatus::NO_SUCH_DEVICE);
+    let mut output = [0; Statistics::BYTES];
+    let statistics = encoded(&StatisticsRequest { disk, serial });
+    let answer = sys::control(&device, Control::Statistics.code(), &statistics, &mut output);
+    assert_eq!(answer, (NtStatus::NO_SUCH_DEVICE, 0));
+    assert!(attach::find(&second.path).expect("find").is_some(), "the other disk is still there");
+    assert_eq!(detach_by_hand(&device, new.disk, new.serial, false), NtStatus::SUCCESS);
+    assert_eq!(detach_by_hand(&device, new.disk, new.serial, false), NtStatus::NO_SUCH_DEVICE, "once");
 }

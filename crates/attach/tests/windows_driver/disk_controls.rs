@@ -42,6 +42,7 @@ fn facts(drive: &Drive, file: &File, removable: bool) -> DiskFacts {
     let name = String::from_utf16(&name).expect("text");
     DiskFacts {
         disk: name.strip_prefix(r"\Device\SparseDisk").expect("our name").parse().expect("a number"),
+        serial: 1,
         bounds: DiskBounds::new(LEN, LogicalBlock::new(512).expect("a block")).expect("a disk"),
         unit_bytes: 0,
         read_only: drive.attached.read_only,

@@ -41,7 +41,7 @@ fn ask_driver_for(kernel: &str, flags: AttachFlags, sector_bytes: u32) -> NtStat
     let device = control_device();
     match attach_by_hand(&device, &request) {
         Ok(attached) => {
-            detach_by_hand(&device, attached.disk);
+            detach_by_hand(&device, &attached);
             NtStatus::SUCCESS
         }
         Err(status) => status,
@@ -58,8 +58,8 @@ fn attach_by_hand(device: &File, request: &AttachRequest<'_>) -> std::result::Re
     }
 }
 
-fn detach_by_hand(device: &File, disk: u32) {
-    let request = DetachRequest { disk, forced: false };
+fn detach_by_hand(device: &File, attached: &Attached) {
+    let request = DetachRequest { disk: attached.disk, serial: attached.serial, forced: false };
     let mut input = vec![0; request.size_bytes()];
     request.encode(&mut input).expect("room for it");
     assert_eq!(sys::control(device, Control::Detach.code(), &input, &mut []).0, NtStatus::SUCCESS);
@@ -232,7 +232,7 @@ fn no_more_disks_are_made_than_the_driver_holds() {
         let request =
             AttachRequest { flags: DENSE, sector_bytes: 512, letter: None, discard, space_floor_bytes: 0, path };
         match attach_by_hand(&device, &request) {
-            Ok(attached) => disks.push((attached.disk, image)),
+            Ok(attached) => disks.push((attached, image)),
             Err(status) => {
                 refused = Some(status);
                 break;
@@ -240,12 +240,12 @@ fn no_more_disks_are_made_than_the_driver_holds() {
         }
     }
     for (disk, _) in &disks {
-        detach_by_hand(&device, *disk);
+        detach_by_hand(&device, disk);
     }
     assert_eq!(refused, Some(Refusal::TooManyDisks.status()));
     // Other tests have some of them.
     assert!(disks.len() > MAX_DISKS as usize / 2, "{}", disks.len());
-    let mut numbers: Vec<_> = disks.iter().map(|(disk, _)| *disk).collect();
+    let mut numbers: Vec<_> = disks.iter().map(|(attached, _)| attached.disk).collect();
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!(numbers.len(), disks.len(), "each its own number");

@@ -18,10 +18,10 @@ fn every_code_refuses_short_long_and_absurd_inputs_and_does_nothing() {
     let path = utf16(r"\??\C:\other.img");
     let inputs = [
         (Control::Attach, encode(&attach_request(&path))),
-        (Control::Detach, encode(&DetachRequest { disk: 0, forced: true })),
+        (Control::Detach, encode(&DetachRequest { disk: 0, serial: 1, forced: true })),
         (Control::List, encode(&ListRequest)),
-        (Control::SetSpaceFloor, encode(&SpaceFloorRequest { disk: 0, space_floor_bytes: 7 })),
-        (Control::Statistics, encode(&StatisticsRequest { disk: 0 })),
+        (Control::SetSpaceFloor, encode(&SpaceFloorRequest { disk: 0, serial: 1, space_floor_bytes: 7 })),
+        (Control::Statistics, encode(&StatisticsRequest { disk: 0, serial: 1 })),
     ];
     let mut machine = machine();
     machine.make_file("other.img", MIB, true);
@@ -56,7 +56,7 @@ fn an_answer_that_has_no_room_is_refused_before_anything_is_done() {
         (Control::QueryVersion, encode(&VersionRequest), Version::BYTES),
         (Control::Attach, encode(&attach_request(&path)), Attached::BYTES),
         (Control::List, encode(&ListRequest), ListReply::FIXED_BYTES),
-        (Control::Statistics, encode(&StatisticsRequest { disk: 0 }), Statistics::BYTES),
+        (Control::Statistics, encode(&StatisticsRequest { disk: 0, serial: 1 }), Statistics::BYTES),
     ];
     for (control, input, needed) in inputs {
         for len in 0..needed {
@@ -90,9 +90,9 @@ fn a_disk_that_is_not_there_is_no_device() {
     let mut machine = machine();
     for disk in [1, 63, 64, u32::MAX] {
         let inputs = [
-            (Control::Detach, encode(&DetachRequest { disk, forced: false })),
-            (Control::SetSpaceFloor, encode(&SpaceFloorRequest { disk, space_floor_bytes: 0 })),
-            (Control::Statistics, encode(&StatisticsRequest { disk })),
+            (Control::Detach, encode(&DetachRequest { disk, serial: 1, forced: false })),
+            (Control::SetSpaceFloor, encode(&SpaceFloorRequest { disk, serial: 1, space_floor_bytes: 0 })),
+            (Control::Statistics, encode(&StatisticsRequest { disk, serial: 1 })),
         ];
         for (control, input) in inputs {
             assert_eq!(
@@ -102,6 +102,35 @@ fn a_disk_that_is_not_there_is_no_device() {
             );
         }
     }
+}
+
+#[test]
+fn a_request_for_a_disk_that_is_gone_does_not_reach_the_one_that_has_its_number() {
+    let mut machine = machine();
+    machine.make_file("other.img", MIB, true);
+    let old = machine.serial(0);
+    assert!(machine.detach(0, false).is_success());
+    let other = machine.attach("other.img", |_| {}).unwrap();
+    assert_eq!(other.disk, 0, "the number is used again");
+    assert_ne!(other.serial, old, "the serial is not");
+    for serial in [old, 0, other.serial + 1, u64::MAX] {
+        let inputs = [
+            (Control::Detach, encode(&DetachRequest { disk: 0, serial, forced: true })),
+            (Control::SetSpaceFloor, encode(&SpaceFloorRequest { disk: 0, serial, space_floor_bytes: 7 })),
+            (Control::Statistics, encode(&StatisticsRequest { disk: 0, serial })),
+        ];
+        for (control, input) in inputs {
+            let answer = machine.control(control.code(), &input, 4096);
+            assert_eq!(answer, (NtStatus::NO_SUCH_DEVICE, vec![]), "{control:?} of {serial}");
+        }
+    }
+    assert_eq!(machine.state().space_floor_bytes(), 0);
+    assert!(machine.write(0, &[1; 512]).is_success(), "it is still there");
+    let (_, list) = machine.control(Control::List.code(), &encode(&ListRequest), 4096);
+    let listed: Vec<_> = ListReply::decode(&list).unwrap().entries().map(|disk| (disk.disk, disk.serial)).collect();
+    assert_eq!(listed, [(0, other.serial)]);
+    let detach = encode(&DetachRequest { disk: 0, serial: other.serial, forced: false });
+    assert!(machine.control(Control::Detach.code(), &detach, 0).0.is_success());
 }
 
 #[test]
@@ -132,7 +161,8 @@ fn statistics_count_what_was_done() {
     assert!(machine.trim(&[(65_536, 65_536)]).is_success());
     assert!(machine.flush().is_success());
     assert_eq!(machine.write(8 * MIB, &[1; 512]), NtStatus::INVALID_PARAMETER);
-    let (_, output) = machine.control(Control::Statistics.code(), &encode(&StatisticsRequest { disk: 0 }), 4096);
+    let (_, output) =
+        machine.control(Control::Statistics.code(), &encode(&StatisticsRequest { disk: 0, serial: 1 }), 4096);
     let counters = Statistics::decode(&output).unwrap().counters;
     assert_eq!((counters.reads, counters.read_bytes), (1, 4096));
     assert_eq!((counters.writes, counters.written_bytes), (2, 196_608));

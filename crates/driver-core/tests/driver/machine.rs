@@ -39,6 +39,7 @@ struct Device {
 pub(crate) struct Machine {
     pub(crate) volume: SharedVolume,
     devices: Vec<Option<Device>>,
+    attached: u64,
 }
 
 /// Where an IRP is: the number of its disk, and its own.
@@ -68,7 +69,7 @@ pub(crate) fn encode<'a>(message: &impl Message<'a>) -> Vec<u8> {
 
 impl Machine {
     pub(crate) fn new(options: Options) -> Self {
-        Self { volume: Rc::new(RefCell::new(Volume::new(options).unwrap())), devices: Vec::new() }
+        Self { volume: Rc::new(RefCell::new(Volume::new(options).unwrap())), devices: Vec::new(), attached: 0 }
     }
 
     /// A machine with one sparse file attached as disk 0.
@@ -106,8 +107,15 @@ impl Machine {
         if status.is_success() { Ok(Attached::decode(&output).unwrap()) } else { Err(status) }
     }
 
+    /// Detaches the disk that has this number now.
     pub(crate) fn detach(&mut self, disk: u32, forced: bool) -> NtStatus {
-        self.control(Control::Detach.code(), &encode(&DetachRequest { disk, forced }), 0).0
+        let serial = self.serial(disk);
+        self.control(Control::Detach.code(), &encode(&DetachRequest { disk, serial, forced }), 0).0
+    }
+
+    /// The serial of the disk that has this number now; 0, which no disk has, without one.
+    pub(crate) fn serial(&self, disk: u32) -> u64 {
+        self.devices.get(disk as usize).and_then(Option::as_ref).map_or(0, |device| device.facts.serial)
     }
 
     /// An IOCTL to the control device.
@@ -129,11 +137,11 @@ impl Machine {
             Command::Detach(request) => self.take_away(request).map(|()| Completion::bare(NtStatus::SUCCESS)),
             Command::List => Ok(control::list(buffer, self.devices.iter().flatten().map(entry))),
             Command::SetSpaceFloor(request) => {
-                self.device(request.disk)?.state.set_space_floor(request.space_floor_bytes);
+                self.meant(request.disk, request.serial)?.state.set_space_floor(request.space_floor_bytes);
                 Ok(Completion::bare(NtStatus::SUCCESS))
             }
             Command::Statistics(request) => {
-                let counters = self.device(request.disk)?.state.counters();
+                let counters = self.meant(request.disk, request.serial)?.state.counters();
                 Ok(control::reply(buffer, &Statistics { disk: request.disk, counters }))
             }
         }
@@ -159,6 +167,7 @@ impl Machine {
         };
         let (open, _) = self.volume.borrow_mut().create(path, &options).map_err(nt)?;
         let made = self.judge_and_make(open, number as u32, request);
+        self.attached += 1;
         match made {
             Ok(device) => {
                 let facts = device.facts;
@@ -168,6 +177,7 @@ impl Machine {
                 self.devices[number] = Some(device);
                 Ok(Attached {
                     disk: facts.disk,
+                    serial: facts.serial,
                     sector_bytes: request.sector_bytes,
                     len_bytes: facts.bounds.len_bytes(),
                     unit_bytes: facts.unit_bytes,
@@ -190,7 +200,7 @@ impl Machine {
         let disk = Disk::attach(file, &plan, state, &mut vec![STALE; request.sector_bytes as usize])?;
         state.set_letter(request.letter);
         Ok(Device {
-            facts: plan.facts(number),
+            facts: plan.facts(number, self.attached + 1),
             state,
             disk,
             open,
@@ -203,7 +213,7 @@ impl Machine {
     }
 
     fn take_away(&mut self, request: DetachRequest) -> Result<(), NtStatus> {
-        let device = self.device(request.disk)?;
+        let device = self.meant(request.disk, request.serial)?;
         may_detach(InUse { open_handles: device.open_handles, mounted: false }, request.forced)?;
         device.state.begin_detach()?;
         if request.forced {
@@ -220,6 +230,12 @@ impl Machine {
         let file = device.disk.into_file();
         file.volume.borrow_mut().close(file.open).unwrap();
         Ok(())
+    }
+
+    fn meant(&mut self, disk: u32, serial: u64) -> Result<&mut Device, NtStatus> {
+        let device = self.device(disk)?;
+        device.facts.is_meant(serial)?;
+        Ok(device)
     }
 
     fn device(&mut self, disk: u32) -> Result<&mut Device, NtStatus> {
@@ -409,6 +425,7 @@ pub(crate) fn facts(volume: &mut Volume, open: OpenId) -> FileFacts {
 fn entry(device: &Device) -> DiskEntry<'_> {
     DiskEntry {
         disk: device.facts.disk,
+        serial: device.facts.serial,
         flags: DiskFlags {
             read_only: device.facts.read_only,
             removable: device.facts.removable,

@@ -9,6 +9,7 @@ use driver_core::{
 pub(crate) fn facts(len_bytes: u64, sector: LogicalBlock) -> DiskFacts {
     DiskFacts {
         disk: 7,
+        serial: 9,
         bounds: DiskBounds::new(len_bytes, sector).unwrap(),
         unit_bytes: 65536,
         read_only: false,

@@ -87,7 +87,7 @@ fn law9_it_recovers_when_space_returns_or_the_floor_sinks() {
     assert_eq!(fill_from(&mut machine, filled + UNIT), NtStatus::DISK_FULL);
 
     let set = |machine: &mut Machine, space_floor_bytes| {
-        let request = SpaceFloorRequest { disk: 0, space_floor_bytes };
+        let request = SpaceFloorRequest { disk: 0, serial: machine.serial(0), space_floor_bytes };
         machine.control(Control::SetSpaceFloor.code(), &encode(&request), 0).0
     };
     assert!(set(&mut machine, 9 * MIB).is_success());

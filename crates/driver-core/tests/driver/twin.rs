@@ -143,7 +143,8 @@ impl Pair {
                 machine.attach("disk.img", |_| {}).unwrap();
             }
             Step::Floor(space_floor_bytes) => {
-                let request = SpaceFloorRequest { disk: 0, space_floor_bytes: *space_floor_bytes };
+                let request =
+                    SpaceFloorRequest { disk: 0, serial: machine.serial(0), space_floor_bytes: *space_floor_bytes };
                 assert!(machine.control(Control::SetSpaceFloor.code(), &encode(&request), 0).0.is_success());
             }
             Step::FillHost(clusters) => machine.volume.borrow_mut().fill_at(*clusters),

@@ -23,7 +23,10 @@ pub(super) struct Driver(File);
 /// A disk of the driver.
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
+    /// Another disk has it when this one is gone.
     pub(super) number: u32,
+    /// What no other disk of the loaded driver ever has.
+    pub(super) serial: u64,
     pub(super) flags: DiskFlags,
     pub(super) letter: Option<u8>,
     pub(super) open_handles: u32,
@@ -85,9 +88,9 @@ impl Driver {
         Attached::decode(&reply[..len]).map_err(nonsense)
     }
 
-    /// Takes a disk away.
-    pub(super) fn detach(&self, disk: u32, forced: bool) -> std::result::Result<(), NtStatus> {
-        self.send(Control::Detach, &DetachRequest { disk, forced }, &mut []).map(drop)
+    /// Takes a disk away: the one of that number, if it has that serial.
+    pub(super) fn detach(&self, disk: u32, serial: u64, forced: bool) -> std::result::Result<(), NtStatus> {
+        self.send(Control::Detach, &DetachRequest { disk, serial, forced }, &mut []).map(drop)
     }
 
     /// Every disk, in the order of their numbers.
@@ -125,6 +128,7 @@ impl From<&DiskEntry<'_>> for Disk {
     fn from(entry: &DiskEntry<'_>) -> Self {
         Self {
             number: entry.disk,
+            serial: entry.serial,
             flags: entry.flags,
             letter: entry.letter,
             open_handles: entry.open_handles,
