@@ -301,14 +301,14 @@ impl<'s, F: BackingFile> Disk<'s, F> {
 }
 
 /// Whether the host did nothing because it would not, rather than because something broke.
+///
+/// Memory that ran out is no such refusal: it may have run out in the flush that the control does first.
 fn was_refused(status: NtStatus) -> bool {
     matches!(
         status,
         NtStatus::DISK_FULL
             | NtStatus::FILE_SYSTEM_LIMITATION
             | NtStatus::FILE_LOCK_CONFLICT
-            | NtStatus::INSUFFICIENT_RESOURCES
-            | NtStatus::NO_MEMORY
             | NtStatus::ACCESS_DENIED
             | NtStatus::INVALID_PARAMETER
     )

@@ -74,6 +74,22 @@ fn law2_the_flush_inside_a_zeroing_counts() {
 }
 
 #[test]
+fn law2_a_zeroing_that_ran_out_of_memory_may_have_been_a_flush_that_did() {
+    for status in [Status(NtStatus::INSUFFICIENT_RESOURCES.0), Status(NtStatus::NO_MEMORY.0)] {
+        let zero = |machine: &mut Machine| machine.write(0, &[0; 65536]);
+        let trim = |machine: &mut Machine| machine.trim(&[(0, 65536)]);
+        for attempt in [&zero as &dyn Fn(&mut Machine) -> NtStatus, &trim] {
+            let mut machine = machine();
+            assert!(machine.write(0, &[1; 65536]).is_success());
+            fail(&machine, OperationKind::Control(codes::SET_ZERO_DATA), status);
+            assert_eq!(attempt(&mut machine), NtStatus::INSUFFICIENT_RESOURCES);
+            assert_eq!(machine.flush(), NtStatus::IO_DEVICE_ERROR, "{status}");
+            assert!(machine.state().flush_failed());
+        }
+    }
+}
+
+#[test]
 fn a_zeroing_that_was_refused_breaks_no_promise() {
     for status in [Status::FILE_LOCK_CONFLICT, Status::ACCESS_DENIED, Status::INVALID_PARAMETER, Status::DISK_FULL] {
         let mut machine = machine();
