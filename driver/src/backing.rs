@@ -13,16 +13,15 @@ use crate::nt::imports::{
 };
 use crate::nt::information::{
     FileAlignmentInformation, FileBasicInformation, FileFsAttributeInformation, FileFsDeviceInformation,
-    FileFsSizeInformation, FileFsVolumeInformation, FileInternalInformation, FileStandardInformation,
+    FileFsSizeInformation, FileStandardInformation,
 };
 use crate::nt::objects::{DriverObject, FileObject};
 use crate::nt::values::{
     Executive, FILE_NO_INTERMEDIATE_BUFFERING, FILE_OPEN, FILE_OPEN_NO_RECALL, FILE_OPEN_REPARSE_POINT,
     FILE_RANDOM_ACCESS, FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_SHARE_READ, FILE_SYNCHRONOUS_IO_NONALERT,
     FILE_WRITE_DATA, FileAlignmentInformationClass, FileBasicInformationClass, FileFsAttributeInformationClass,
-    FileFsDeviceInformationClass, FileFsSizeInformationClass, FileFsVolumeInformationClass,
-    FileInternalInformationClass, FileStandardInformationClass, IRP_MJ_FLUSH_BUFFERS, KernelMode, OBJ_CASE_INSENSITIVE,
-    OBJ_FORCE_ACCESS_CHECK, OBJ_KERNEL_HANDLE, SYNCHRONIZE, SynchronizationEvent,
+    FileFsDeviceInformationClass, FileFsSizeInformationClass, FileStandardInformationClass, IRP_MJ_FLUSH_BUFFERS,
+    KernelMode, OBJ_CASE_INSENSITIVE, OBJ_FORCE_ACCESS_CHECK, OBJ_KERNEL_HANDLE, SYNCHRONIZE, SynchronizationEvent,
 };
 use crate::nt::{IoStatusBlock, KEvent, NtStatus, ObjectAttributes, UnicodeString};
 use crate::pool::PoolBytes;
@@ -123,9 +122,6 @@ impl Backing {
         let standard: FileStandardInformation = self.information(FileStandardInformationClass).map_err(not_a_file)?;
         let attributes: FileFsAttributeInformation = self.volume(FileFsAttributeInformationClass)?;
         let size: FileFsSizeInformation = self.volume(FileFsSizeInformationClass)?;
-        // A file that has no number is known by its path.
-        let volume: FileFsVolumeInformation = self.volume(FileFsVolumeInformationClass).unwrap_or_default();
-        let internal: FileInternalInformation = self.information(FileInternalInformationClass).unwrap_or_default();
         Ok(FileFacts {
             attributes: basic.file_attributes,
             len_bytes: standard.end_of_file,
@@ -135,8 +131,6 @@ impl Backing {
             host_sector_bytes: size.bytes_per_sector,
             cluster_bytes: size.sectors_per_allocation_unit.saturating_mul(size.bytes_per_sector),
             alignment_mask: self.alignment_mask as u32,
-            volume_serial: volume.volume_serial_number,
-            file_id: internal.index_number as u64,
             on_own_disk: self.lies_on_a_device_of(driver),
         })
     }

@@ -40,8 +40,8 @@ pub(crate) fn make_name(disk: &DiskDevice, wish: Option<u8>) -> Result<(Option<u
     let made = match (Manager::open(), wish) {
         (Ok(manager), Some(letter)) => {
             let _ = manager.ask(VOLUME_ARRIVAL_NOTIFICATION, &mount_manager::arrival(&device), &mut []);
-            // The letter of an image that was attached when the system stopped is remembered, and made again; with it
-            // there, another one would be refused.
+            // The letter of a disk of this number that was attached when the system stopped is remembered, whatever its
+            // image was, and made again; with it there, another one would be refused.
             (b'A'..=b'Z').filter(|&other| other != letter).for_each(|other| remove_letter(other, disk, Some(&manager)));
             let _ = manager.ask(CREATE_POINT, &mount_manager::create_point(&Name::letter(letter), &device), &mut []);
             // It may have made the letter at either step, or at none.
@@ -51,7 +51,7 @@ pub(crate) fn make_name(disk: &DiskDevice, wish: Option<u8>) -> Result<(Option<u
                 link(letter, &device)
             }
         }
-        // It may still remember a letter of a disk that had this name before: only what leads here is one.
+        // It may remember the letter of a disk that had this number before; only what leads here is one of this disk.
         (Ok(manager), None) => Ok(match manager.choose(&device) {
             Some(letter) if leads_to(letter, disk) == Leads::Here => (Some(letter), NameMaker::MountManager),
             _ => (None, NameMaker::Nobody),
@@ -74,7 +74,7 @@ pub(crate) fn remove_name(disk: &DiskDevice) {
 }
 
 /// Takes a letter away, if it leads to the disk. Of the Mount Manager's entries only the letter is deleted: without the
-/// others it would not know the image when it comes back.
+/// others it would ignore the next disk of that number.
 fn remove_letter(letter: u8, disk: &DiskDevice, manager: Option<&Manager>) {
     if leads_to(letter, disk) != Leads::Here {
         return;

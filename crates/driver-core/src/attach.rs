@@ -3,7 +3,7 @@
 use disk_types::{BadBounds, DiskBounds, LogicalBlock};
 use driver_abi::{AttachRequest, DiscardMode, Refusal};
 
-use crate::{DiskFacts, UniqueId};
+use crate::DiskFacts;
 
 const ATTRIBUTE_READ_ONLY: u32 = 0x1;
 const ATTRIBUTE_DIRECTORY: u32 = 0x10;
@@ -51,10 +51,6 @@ pub struct FileFacts {
     pub cluster_bytes: u32,
     /// AlignmentRequirement, from FileAlignmentInformation: a mask.
     pub alignment_mask: u32,
-    /// VolumeSerialNumber, from FileFsVolumeInformation; 0 where there is none.
-    pub volume_serial: u32,
-    /// IndexNumber, from FileInternalInformation; 0 where the file system gives none.
-    pub file_id: u64,
     /// Whether the device below the file's volume belongs to this driver.
     pub on_own_disk: bool,
 }
@@ -82,8 +78,6 @@ pub struct Plan {
     pub physical_sector_bytes: u32,
     /// AlignmentRequirement for its device object.
     pub alignment_mask: u32,
-    /// What the Mount Manager remembers it by.
-    pub unique_id: UniqueId,
 }
 
 impl Plan {
@@ -100,7 +94,6 @@ impl Plan {
             trims: self.trims,
             physical_sector_bytes: self.physical_sector_bytes,
             alignment_mask: self.alignment_mask,
-            unique_id: self.unique_id,
         }
     }
 }
@@ -175,7 +168,6 @@ pub fn judge(file: &FileFacts, request: &AttachRequest<'_>) -> Result<Plan, Refu
         trims: frees && request.discard == DiscardMode::Free,
         physical_sector_bytes: file.cluster_bytes.min(MOST_PHYSICAL_BYTES).max(request.sector_bytes),
         alignment_mask: file.alignment_mask,
-        unique_id: UniqueId::of_file(file.volume_serial, file.file_id, request.path),
     })
 }
 

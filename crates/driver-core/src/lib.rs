@@ -21,7 +21,7 @@
 //! | `request`, `ioctl`, `storage`, `mountdev` | what a disk answers at once, and what is for its worker |
 //! | `disk`, `space`, `trim`, `fsctl` | what the worker does: the only way to the backing file |
 //! | `state` | what dispatch routine and worker share: counters, the floor, whether it is being detached |
-//! | `geometry`, `names`, `unique_id`, `mount_manager`, `security` | bytes that the kernel wants |
+//! | `geometry`, `names`, `mount_manager`, `security` | bytes that the kernel wants |
 //! | `cancel` | who completes a queued request when it is cancelled |
 //!
 //! A request is checked once, in [`dispatch`], with the same [`DiskBounds`](disk_types::DiskBounds) as every disk of
@@ -48,7 +48,6 @@ mod space;
 mod state;
 mod storage;
 mod trim;
-mod unique_id;
 
 pub use attach::{FileFacts, InUse, Plan, judge, may_detach};
 pub use buffer::{Completion, SystemBuffer};
@@ -60,4 +59,3 @@ pub use request::{DiskFacts, Job, Request, SL_WRITE_THROUGH, Verdict, dispatch};
 pub use space::RECHECK_BYTES;
 pub use state::DiskState;
 pub use trim::TrimJob;
-pub use unique_id::UniqueId;

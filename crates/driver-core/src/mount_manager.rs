@@ -2,7 +2,8 @@
 //!
 //! The order that works: [`arrival`] once the device exists, then [`create_point`] for the letter wished for, or
 //! [`next_letter`] for any; on failure a symbolic link of our own. When the disk goes: [`delete_letter`], by the link only,
-//! because deleting the other entries makes the Mount Manager ignore the disk when it comes back.
+//! because deleting the other entries makes the Mount Manager ignore the next disk of that number. It knows disks by their
+//! number, not by their image: what it keeps of one is there for whichever image gets the number next.
 
 use crate::Name;
 use crate::record::Record;

@@ -17,10 +17,13 @@ pub(crate) fn device_name(facts: &DiskFacts, buffer: SystemBuffer<'_>) -> Comple
     counted(buffer, 0, NAME_BYTES, usize::from(name.len_bytes()), name.bytes())
 }
 
-/// MOUNTDEV_UNIQUE_ID has the form of a name.
+/// MOUNTDEV_UNIQUE_ID has the form of a name, and here also its bytes: the id is that of the disk's number, not of its file.
+///
+/// The Mount Manager keys what it knows by this id and by the device's name, and takes it for granted that a name which
+/// arrives again still has its id. With an id of the file, another image under the same number would break that, and two
+/// disks that read the same file would be one disk to it.
 pub(crate) fn unique_id(facts: &DiskFacts, buffer: SystemBuffer<'_>) -> Completion {
-    let id = facts.unique_id.as_bytes();
-    counted(buffer, 0, NAME_BYTES, id.len(), id.iter().copied())
+    device_name(facts, buffer)
 }
 
 pub(crate) fn suggested_link_name(state: &DiskState, buffer: SystemBuffer<'_>) -> Completion {

@@ -5,7 +5,7 @@ use driver_abi::NtStatus;
 
 use crate::buffer::{Completion, SystemBuffer};
 use crate::state::{DiskState, Event};
-use crate::{Name, TrimJob, UniqueId, ioctl};
+use crate::{Name, TrimJob, ioctl};
 
 /// The flag of a write's stack location that makes it wait for the medium; FO_WRITE_THROUGH of the file object means the same.
 pub const SL_WRITE_THROUGH: u8 = 0x04;
@@ -33,8 +33,6 @@ pub struct DiskFacts {
     pub physical_sector_bytes: u32,
     /// AlignmentRequirement of its device object: a mask.
     pub alignment_mask: u32,
-    /// What the Mount Manager remembers it by.
-    pub unique_id: UniqueId,
 }
 
 impl DiskFacts {

@@ -57,24 +57,6 @@ pub(crate) struct FileFsSizeInformation {
     pub(crate) bytes_per_sector: u32,
 }
 
-/// FILE_FS_VOLUME_INFORMATION, with room for the longest label.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub(crate) struct FileFsVolumeInformation {
-    pub(crate) volume_creation_time: i64,
-    pub(crate) volume_serial_number: u32,
-    pub(crate) volume_label_length: u32,
-    pub(crate) supports_objects: u8,
-    pub(crate) volume_label: [u16; 32],
-}
-
-/// FILE_INTERNAL_INFORMATION.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub(crate) struct FileInternalInformation {
-    pub(crate) index_number: i64,
-}
-
 /// KEY_VALUE_PARTIAL_INFORMATION of a DWORD.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]

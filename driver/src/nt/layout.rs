@@ -207,14 +207,6 @@ layouts! {
     FileFsSizeInformation.available_allocation_units = "AvailableAllocationUnits", 8, 8;
     FileFsSizeInformation.sectors_per_allocation_unit = "SectorsPerAllocationUnit", 16, 16;
     FileFsSizeInformation.bytes_per_sector = "BytesPerSector", 20, 20;
-    FileFsVolumeInformation = "FILE_FS_VOLUME_INFORMATION", 0, 0;
-    FileFsVolumeInformation.volume_creation_time = "VolumeCreationTime", 0, 0;
-    FileFsVolumeInformation.volume_serial_number = "VolumeSerialNumber", 8, 8;
-    FileFsVolumeInformation.volume_label_length = "VolumeLabelLength", 12, 12;
-    FileFsVolumeInformation.supports_objects = "SupportsObjects", 16, 16;
-    FileFsVolumeInformation.volume_label = "VolumeLabel", 18, 18;
-    FileInternalInformation = "FILE_INTERNAL_INFORMATION", 8, 8;
-    FileInternalInformation.index_number = "IndexNumber", 0, 0;
     KeyValuePartialInformation = "KEY_VALUE_PARTIAL_INFORMATION", 16, 16;
     KeyValuePartialInformation.title_index = "TitleIndex", 0, 0;
     KeyValuePartialInformation.kind = "Type", 4, 4;

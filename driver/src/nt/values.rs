@@ -67,8 +67,6 @@ values! {
     FileFsDeviceInformationClass: u32 = 4;
     FileFsAttributeInformationClass: u32 = 5;
     FileFsSizeInformationClass: u32 = 3;
-    FileFsVolumeInformationClass: u32 = 1;
-    FileInternalInformationClass: u32 = 6;
     KeyValuePartialInformationClass: u32 = 2;
 
     NonPagedPool: u32 = 0;

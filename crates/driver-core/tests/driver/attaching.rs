@@ -16,8 +16,6 @@ fn good() -> FileFacts {
         host_sector_bytes: 512,
         cluster_bytes: 4096,
         alignment_mask: 511,
-        volume_serial: 1,
-        file_id: 2,
         on_own_disk: false,
     }
 }
@@ -116,21 +114,6 @@ fn only_a_file_with_holes_frees_and_detects() {
     });
     let ignoring = ignoring.unwrap();
     assert_eq!((ignoring.unit_bytes, ignoring.zero_detection, ignoring.trims), (65536, false, false));
-}
-
-#[test]
-fn no_two_images_have_the_same_id_and_one_keeps_its_own() {
-    let id = |path: &str, volume_serial, file_id| {
-        let path = utf16(path);
-        let facts = FileFacts { volume_serial, file_id, ..good() };
-        *judge(&facts, &attach_request(&path)).unwrap().unique_id.as_bytes()
-    };
-    assert_eq!(id(r"\??\C:\a.img", 1, 2), id(r"\??\C:\renamed.img", 1, 2));
-    assert_ne!(id(r"\??\C:\a.img", 1, 2), id(r"\??\C:\a.img", 1, 3));
-    assert_ne!(id(r"\??\C:\a.img", 1, 2), id(r"\??\C:\a.img", 2, 2));
-    // On a file system that numbers no files the path must do.
-    assert_eq!(id(r"\??\C:\a.img", 1, 0), id(r"\??\C:\a.img", 1, 0));
-    assert_ne!(id(r"\??\C:\a.img", 1, 0), id(r"\??\C:\b.img", 1, 0));
 }
 
 #[test]

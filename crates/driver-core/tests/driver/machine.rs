@@ -416,8 +416,6 @@ pub(crate) fn facts(volume: &mut Volume, open: OpenId) -> FileFacts {
         host_sector_bytes: information.sector_bytes.try_into().unwrap(),
         cluster_bytes: information.cluster_bytes.try_into().unwrap(),
         alignment_mask: 0,
-        volume_serial: 0x1234_5678,
-        file_id: open.0,
         on_own_disk: false,
     }
 }

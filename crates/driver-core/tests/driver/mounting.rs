@@ -1,10 +1,11 @@
 //! The Mount Manager: what it asks, and what it is told.
 
 use disk_types::LogicalBlock;
-use driver_core::{DiskState, Name, NtStatus, UniqueId, Verdict, codes, dispatch, mount_manager};
+use driver_core::{DiskState, Name, NtStatus, Verdict, codes, dispatch, mount_manager};
+use fsa::Options;
 
 use crate::irp::Irp;
-use crate::machine::utf16;
+use crate::machine::{MIB, Machine, utf16};
 use crate::sizes::facts;
 
 fn ask(state: &DiskState, code: u32, input: &[u8], output_len: usize) -> (NtStatus, Vec<u8>) {
@@ -40,7 +41,26 @@ fn check(state: &DiskState, code: u32, at: usize, struct_bytes: usize, expected:
 fn name_and_unique_id_follow_the_protocol_of_lengths() {
     let state = DiskState::new(0);
     check(&state, codes::MOUNTDEV_QUERY_DEVICE_NAME, 0, 4, &utf16(r"\Device\SparseDisk7"));
-    check(&state, codes::MOUNTDEV_QUERY_UNIQUE_ID, 0, 4, UniqueId::new(0x1234_5678, 42).as_bytes());
+    check(&state, codes::MOUNTDEV_QUERY_UNIQUE_ID, 0, 4, &utf16(r"\Device\SparseDisk7"));
+}
+
+#[test]
+fn a_disk_of_one_number_has_one_id_whatever_its_image_and_one_image_read_twice_has_two() {
+    let mut machine = Machine::new(Options::default());
+    machine.make_file("disk.img", MIB, true);
+    machine.make_file("other.img", MIB, true);
+    let id = |machine: &mut Machine, disk| {
+        let (status, output) = machine.wait(disk, Irp::control(codes::MOUNTDEV_QUERY_UNIQUE_ID, &[], 200));
+        assert!(status.is_success());
+        output
+    };
+    machine.attach("disk.img", |request| request.flags.read_only = true).unwrap();
+    machine.attach("disk.img", |request| request.flags.read_only = true).unwrap();
+    let (first, second) = (id(&mut machine, 0), id(&mut machine, 1));
+    assert_ne!(first, second, "two disks");
+    assert!(machine.detach(0, false).is_success());
+    assert_eq!(machine.attach("other.img", |_| {}).unwrap().disk, 0);
+    assert_eq!(id(&mut machine, 0), first, "a device's name always comes with the same id");
 }
 
 #[test]

@@ -2,9 +2,7 @@
 
 use disk_types::{DiskBounds, LogicalBlock};
 use driver_core::geometry::Geometry;
-use driver_core::{
-    Completion, DiskFacts, DiskState, NtStatus, Request, SystemBuffer, UniqueId, Verdict, codes, dispatch,
-};
+use driver_core::{Completion, DiskFacts, DiskState, NtStatus, Request, SystemBuffer, Verdict, codes, dispatch};
 
 pub(crate) fn facts(len_bytes: u64, sector: LogicalBlock) -> DiskFacts {
     DiskFacts {
@@ -17,7 +15,6 @@ pub(crate) fn facts(len_bytes: u64, sector: LogicalBlock) -> DiskFacts {
         trims: true,
         physical_sector_bytes: 4096,
         alignment_mask: 1,
-        unique_id: UniqueId::new(0x1234_5678, 42),
     }
 }
 

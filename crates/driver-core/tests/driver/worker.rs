@@ -1,7 +1,7 @@
 //! The worker's disk over a file that answers as it is told.
 
 use disk_types::{ByteRange, DiskBounds, LogicalBlock};
-use driver_core::{BackingFile, Completion, Disk, DiskState, NtStatus, Plan, UniqueId, fsctl};
+use driver_core::{BackingFile, Completion, Disk, DiskState, NtStatus, Plan, fsctl};
 
 const LEN: u64 = 1 << 20;
 
@@ -60,7 +60,6 @@ fn plan() -> Plan {
         trims: true,
         physical_sector_bytes: 4096,
         alignment_mask: 0,
-        unique_id: UniqueId::new(0, 0),
     }
 }
 
