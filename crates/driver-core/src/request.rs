@@ -83,7 +83,8 @@ pub enum Request {
         /// Parameters.DeviceIoControl.IoControlCode.
         code: u32,
     },
-    /// IRP_MJ_SHUTDOWN: the last chance to flush.
+    /// IRP_MJ_SHUTDOWN: the machine is going down. Disks are told before the file systems on them, which still write what
+    /// they cached afterwards, and nobody says when they are done: so it is flushed now, and each later write is written through.
     Shutdown,
     /// IRP_MJ_PNP.
     Pnp {
@@ -138,6 +139,10 @@ pub enum Job {
 /// `buffer` is the system buffer of a [`Request::DeviceControl`] with METHOD_BUFFERED, and `None` otherwise.
 #[must_use]
 pub fn dispatch(facts: &DiskFacts, state: &DiskState, request: Request, buffer: Option<SystemBuffer<'_>>) -> Verdict {
+    if matches!(request, Request::Shutdown) {
+        // Also while it is being detached: that may be abandoned.
+        state.begin_shutdown();
+    }
     match request {
         // Whoever has it open must be able to let go.
         Request::Cleanup | Request::Close => return Verdict::status(NtStatus::SUCCESS),
@@ -156,6 +161,7 @@ pub fn dispatch(facts: &DiskFacts, state: &DiskState, request: Request, buffer: 
         Request::Read { offset, len_bytes } => transfer(facts.bounds, offset, u64::from(len_bytes), Job::Read),
         Request::Write { .. } if facts.read_only => Verdict::status(NtStatus::MEDIA_WRITE_PROTECTED),
         Request::Write { offset, len_bytes, write_through } => {
+            let write_through = write_through || state.is_shutting_down();
             transfer(facts.bounds, offset, u64::from(len_bytes), |range| Job::Write { range, write_through })
         }
         // Nothing was written, and a handle that cannot write cannot flush.

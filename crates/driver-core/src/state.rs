@@ -26,6 +26,7 @@ pub struct DiskState {
     host_free_bytes: AtomicU64,
     space_floor_bytes: AtomicU64,
     flush_failed: AtomicBool,
+    shutting_down: AtomicBool,
     detaching: AtomicBool,
     letter: AtomicU8,
 }
@@ -67,6 +68,7 @@ impl DiskState {
             host_free_bytes: AtomicU64::new(UNKNOWN),
             space_floor_bytes: AtomicU64::new(space_floor_bytes),
             flush_failed: AtomicBool::new(false),
+            shutting_down: AtomicBool::new(false),
             detaching: AtomicBool::new(false),
             letter: AtomicU8::new(0),
         }
@@ -138,6 +140,16 @@ impl DiskState {
 
     pub(crate) fn fail_flushes(&self) {
         self.flush_failed.store(true, SeqCst);
+    }
+
+    /// Whether the machine is going down: from then on each write waits for the medium.
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutting_down.load(SeqCst)
+    }
+
+    pub(crate) fn begin_shutdown(&self) {
+        self.shutting_down.store(true, SeqCst);
     }
 
     /// Whether it is being detached: new requests are answered with [`NtStatus::DEVICE_REMOVED`].

@@ -21,7 +21,6 @@ fn law2_a_failed_flush_is_never_retried_into_success() {
     assert_eq!(machine.flush(), NtStatus::IO_DEVICE_ERROR);
     for _ in 0..3 {
         assert_eq!(machine.flush(), NtStatus::IO_DEVICE_ERROR);
-        assert_eq!(machine.wait(0, Irp::new(Request::Shutdown, Buffers::None)).0, NtStatus::IO_DEVICE_ERROR);
         assert_eq!(machine.write_through(0, &[1; 512]), NtStatus::IO_DEVICE_ERROR);
     }
     // Who relied on nothing goes on.
@@ -30,6 +29,7 @@ fn law2_a_failed_flush_is_never_retried_into_success() {
     assert!(machine.state().flush_failed());
     assert_eq!(machine.state().counters().flushes, 0);
     assert_eq!(machine.state().counters().io_errors, 1, "the host failed once");
+    assert_eq!(machine.wait(0, Irp::new(Request::Shutdown, Buffers::None)).0, NtStatus::IO_DEVICE_ERROR);
 }
 
 #[test]
@@ -104,4 +104,44 @@ fn the_end_of_the_machine_flushes() {
     let mut machine = machine();
     assert!(machine.wait(0, Irp::new(Request::Shutdown, Buffers::None)).0.is_success());
     assert_eq!(machine.state().counters().flushes, 1);
+}
+
+#[test]
+fn law2_what_is_written_after_the_end_of_the_machine_was_announced_is_on_the_medium_at_once() {
+    let mut machine = machine();
+    assert!(machine.write(0, &[1; 512]).is_success());
+    assert!(!machine.state().is_shutting_down());
+    // In flight when it is announced: the flush behind it is its own.
+    let before = machine.send(0, Irp::write(512, &[1; 512], false));
+    let shutdown = machine.send(0, Irp::new(Request::Shutdown, Buffers::None));
+    let after = machine.send(0, Irp::write(1024, &[1; 512], false));
+    machine.run(0);
+    for sent in [before, shutdown, after] {
+        assert!(machine.completion(sent).unwrap().status.is_success());
+    }
+    assert!(machine.state().is_shutting_down());
+    assert_eq!(machine.state().counters().flushes, 2, "for the announcement, and for the write after it");
+    assert!(machine.write(0, &[0; 65536]).is_success());
+    assert_eq!(machine.state().counters().flushes, 3, "zeroes, too");
+    fail(&machine, OperationKind::Flush, Status::IO_DEVICE_ERROR);
+    assert_eq!(machine.write(0, &[2; 512]), NtStatus::IO_DEVICE_ERROR, "nobody is told that it is safe");
+}
+
+#[test]
+fn a_detach_that_is_abandoned_keeps_what_the_disk_was_told_meanwhile() {
+    let mut machine = machine();
+    machine.state().begin_detach().unwrap();
+    let (status, _) = machine.wait(0, Irp::new(Request::Shutdown, Buffers::None));
+    assert_eq!(status, NtStatus::DEVICE_REMOVED);
+    machine.state().abandon_detach();
+    assert!(machine.write(0, &[1; 512]).is_success());
+    assert_eq!(machine.state().counters().flushes, 1);
+}
+
+#[test]
+fn a_read_only_disk_has_nothing_to_flush_at_the_end_of_the_machine() {
+    let mut machine = Machine::with_disk_as(Options::default(), 8 * MIB, |request| request.flags.read_only = true);
+    assert!(machine.wait(0, Irp::new(Request::Shutdown, Buffers::None)).0.is_success());
+    assert_eq!(machine.write(0, &[1; 512]), NtStatus::MEDIA_WRITE_PROTECTED);
+    assert_eq!(machine.state().counters().flushes, 0);
 }
