@@ -25,12 +25,13 @@ use crate::worker;
 pub(crate) fn detach(request: &DetachRequest) -> Result<(), NtStatus> {
     let disk = HeldDisk::meant(request.disk, request.serial)?;
     let forced = request.forced;
-    // Open until the disk answers nobody: a locked volume is not mounted again. Some file systems keep the mark of the
-    // mount until then.
-    let volume = if disk.is_mounted() { dismount(&disk, forced)? } else { None };
+    // Open until the disk answers nobody: a locked volume is not mounted again, and its VPB stays, so that no other one can
+    // have its address.
+    let mounted = disk.mounted();
+    let volume = if mounted.is_some() { dismount(&disk, forced)? } else { None };
+    let dismounted = mounted.filter(|_| volume.is_some());
     let may = |disk: &DiskDevice| {
-        let mounted = volume.is_none() && disk.is_mounted();
-        may_detach(InUse { open_handles: disk.open_handles(), mounted }, forced)
+        may_detach(InUse { open_handles: disk.open_handles(), mounted: disk.mounted(), dismounted }, forced)
     };
     may(&disk)?;
     disk.state.begin_detach()?;

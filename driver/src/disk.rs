@@ -164,12 +164,12 @@ impl DiskDevice {
         }
     }
 
-    /// Whether a file system is mounted on it.
-    pub(crate) fn is_mounted(&self) -> bool {
+    /// The address of its VPB, if a file system is mounted through it.
+    pub(crate) fn mounted(&self) -> Option<usize> {
         let device = self.device.as_ptr();
         // SAFETY: the device is the driver's own. Where the I/O manager gives a disk no VPB (Wine), nobody mounts it.
         if unsafe { (*device).vpb }.is_null() {
-            return false;
+            return None;
         }
         let mut irql = 0;
         // SAFETY: at IRQL <= DISPATCH_LEVEL; this thread does not hold the lock.
@@ -180,7 +180,7 @@ impl DiskDevice {
         let mounted = !vpb.is_null() && unsafe { (*vpb).flags } & VPB_MOUNTED != 0;
         // SAFETY: this thread holds the lock, and `irql` is from before.
         unsafe { IoReleaseVpbSpinLock(irql) };
-        mounted
+        mounted.then(|| vpb.addr())
     }
 
     /// Takes the remove lock: the disk stays until [`DiskDevice::release`].
@@ -345,7 +345,7 @@ pub(crate) fn dispatch(disk: &DiskDevice, mut irp: OwnedIrp) -> NtStatus {
         // SAFETY: an IRP_MJ_POWER that is not yet completed, at the disk's own stack location.
         unsafe { PoStartNextPowerIrp(irp.as_ptr()) };
     }
-    irp.complete(completion.status, completion.information, IO_NO_INCREMENT);
+    complete(disk, irp, completion, IO_NO_INCREMENT);
     if held {
         disk.release();
     }
@@ -354,8 +354,18 @@ pub(crate) fn dispatch(disk: &DiskDevice, mut irp: OwnedIrp) -> NtStatus {
 
 /// Completes an IRP that was queued, and gives back the remove lock that it held.
 pub(crate) fn finish(disk: &DiskDevice, irp: OwnedIrp, completion: Completion) {
-    irp.complete(completion.status, completion.information, IO_DISK_INCREMENT);
+    complete(disk, irp, completion, IO_DISK_INCREMENT);
     disk.release();
+}
+
+fn complete(disk: &DiskDevice, irp: OwnedIrp, completion: Completion, boost: i8) {
+    // The one status of ours that the I/O manager calls user-induced.
+    if matches!(irp.major_function(), IRP_MJ_READ | IRP_MJ_WRITE)
+        && completion.status == NtStatus::MEDIA_WRITE_PROTECTED
+    {
+        irp.blame(disk.device());
+    }
+    irp.complete(completion.status, completion.information, boost);
 }
 
 /// Completes a queued IRP that somebody cancelled. Called by its cancel routine, which owns it.

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU8};
 use crate::nt::NtStatus;
 use crate::nt::imports::{IofCompleteRequest, MmMapLockedPagesSpecifyCache};
 use crate::nt::irp::{IoStackLocation, Irp, Mdl, Parameters, Tail};
-use crate::nt::objects::FileObject;
+use crate::nt::objects::{DeviceObject, FileObject};
 use crate::nt::values::{KernelMode, MDL_MAPPED_TO_SYSTEM_VA, MDL_SOURCE_IS_NONPAGED_POOL, SL_PENDING_RETURNED};
 use crate::routines;
 
@@ -150,6 +150,17 @@ impl OwnedIrp {
         // SAFETY: the pages are locked and mapped into the system until the IRP is completed, which takes `self`. The
         // program may change them meanwhile: what is read from them is content, on which no check depends.
         Ok(unsafe { core::slice::from_raw_parts_mut(address.as_ptr(), bytes) })
+    }
+
+    /// IoSetHardErrorOrVerifyDevice: lets whoever sits above find the disk that a failure of the user's making concerns. A file
+    /// system takes it from the thread that the request is for, and expects to find it there.
+    pub(crate) fn blame(&self, device: NonNull<DeviceObject>) {
+        // SAFETY: whoever built the IRP set the field before the driver was called.
+        let thread = unsafe { (*self.tail()).thread };
+        if let Some(set) = routines::set_hard_error_or_verify_device().filter(|_| !thread.is_null()) {
+            // SAFETY: an IRP that is owned, of a thread, and the device that it was sent to; IRQL <= DISPATCH_LEVEL.
+            unsafe { set(self.as_ptr(), device.as_ptr()) };
+        }
     }
 
     /// IoCompleteRequest.

@@ -5,6 +5,7 @@
 //! | `ZwFlushBuffersFile` | 6.0 | an IRP_MJ_FLUSH_BUFFERS of our own, see [`crate::backing`] |
 //! | `KfAcquireSpinLock`, `KfReleaseSpinLock` (x86) | the HAL's until 6.2 | the cancel spin lock, see [`crate::spin`] |
 //! | memory and mappings without execution | 6.2 | as every driver of that time |
+//! | `IoSetHardErrorOrVerifyDevice` | always, but in Wine a stub that ends the process | nobody is told whose disk it was |
 
 use core::ffi::c_void;
 use core::ptr::null_mut;
@@ -12,11 +13,15 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use crate::nt::imports::{MmGetSystemRoutineAddress, RtlGetVersion};
 use crate::nt::information::OsVersionInfo;
+use crate::nt::irp::Irp;
+use crate::nt::objects::DeviceObject;
 use crate::nt::values::{HighPagePriority, NonPagedPool};
 use crate::nt::{Handle, IoStatusBlock, NtStatus, UnicodeString};
 
 /// ZwFlushBuffersFile.
 pub(crate) type FlushBuffersFile = unsafe extern "system" fn(Handle, *mut IoStatusBlock) -> NtStatus;
+/// IoSetHardErrorOrVerifyDevice.
+pub(crate) type SetHardErrorOrVerifyDevice = unsafe extern "system" fn(*mut Irp, *mut DeviceObject);
 /// KfAcquireSpinLock.
 #[cfg(target_arch = "x86")]
 pub(crate) type AcquireSpinLock = unsafe extern "fastcall" fn(*mut usize) -> u8;
@@ -30,6 +35,7 @@ const NON_PAGED_POOL_NX: u32 = 512;
 const MDL_MAPPING_NO_EXECUTE: u32 = 0x4000_0000;
 
 static FLUSH_BUFFERS_FILE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+static SET_HARD_ERROR_OR_VERIFY_DEVICE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 #[cfg(target_arch = "x86")]
 static ACQUIRE_SPIN_LOCK: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 #[cfg(target_arch = "x86")]
@@ -40,6 +46,10 @@ static NO_EXECUTE: AtomicBool = AtomicBool::new(false);
 /// Finds them. Called once, by DriverEntry, before anything else of the driver runs.
 pub(crate) fn find() {
     FLUSH_BUFFERS_FILE.store(find_one("ZwFlushBuffersFile"), Ordering::Relaxed);
+    // A routine of Wine's own; its kernel has a name for everything.
+    if find_one("wine_ntoskrnl_main_loop").is_null() {
+        SET_HARD_ERROR_OR_VERIFY_DEVICE.store(find_one("IoSetHardErrorOrVerifyDevice"), Ordering::Relaxed);
+    }
     #[cfg(target_arch = "x86")]
     ACQUIRE_SPIN_LOCK.store(find_one("KfAcquireSpinLock"), Ordering::Relaxed);
     #[cfg(target_arch = "x86")]
@@ -69,6 +79,13 @@ pub(crate) fn flush_buffers_file() -> Option<FlushBuffersFile> {
     let routine = FLUSH_BUFFERS_FILE.load(Ordering::Relaxed);
     // SAFETY: null is `None`; anything else is the routine of that name, which has that signature.
     unsafe { core::mem::transmute::<*mut c_void, Option<FlushBuffersFile>>(routine) }
+}
+
+/// IoSetHardErrorOrVerifyDevice, if the kernel has it.
+pub(crate) fn set_hard_error_or_verify_device() -> Option<SetHardErrorOrVerifyDevice> {
+    let routine = SET_HARD_ERROR_OR_VERIFY_DEVICE.load(Ordering::Relaxed);
+    // SAFETY: null is `None`; anything else is the routine of that name, which has that signature.
+    unsafe { core::mem::transmute::<*mut c_void, Option<SetHardErrorOrVerifyDevice>>(routine) }
 }
 
 /// KfAcquireSpinLock and KfReleaseSpinLock, if the kernel or the HAL has both.

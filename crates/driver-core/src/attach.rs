@@ -176,14 +176,20 @@ pub fn judge(file: &FileFacts, request: &AttachRequest<'_>) -> Result<Plan, Refu
 pub struct InUse {
     /// Handles to the disk's device that are open.
     pub open_handles: u32,
-    /// Whether a file system is mounted on it (VPB_MOUNTED in its VPB).
-    pub mounted: bool,
+    /// The address of the disk's VPB, if a file system is mounted through it (VPB_MOUNTED).
+    pub mounted: Option<usize>,
+    /// The address of the VPB that was mounted before the detach locked and dismounted its file system.
+    pub dismounted: Option<usize>,
 }
 
 /// Whether a disk may be detached. Requests in flight are no hindrance: they are waited for.
 ///
+/// The file system that was dismounted is none either, though some keep the mark of the mount until the last handle to the
+/// volume is closed. One that is mounted through another VPB came after it, and was locked by nobody.
+///
 /// # Errors
 /// [`Refusal::DiskInUse`] if it is held and `forced` is false.
-pub const fn may_detach(in_use: InUse, forced: bool) -> Result<(), Refusal> {
-    if forced || (in_use.open_handles == 0 && !in_use.mounted) { Ok(()) } else { Err(Refusal::DiskInUse) }
+pub fn may_detach(in_use: InUse, forced: bool) -> Result<(), Refusal> {
+    let mounted = in_use.mounted.is_some() && in_use.mounted != in_use.dismounted;
+    if forced || (in_use.open_handles == 0 && !mounted) { Ok(()) } else { Err(Refusal::DiskInUse) }
 }

@@ -24,8 +24,19 @@ fn an_open_disk_is_not_detached_unless_forced() {
     machine.wait(0, Irp::new(Request::Close, Buffers::None));
     assert!(machine.detach(0, false).is_success());
     assert_eq!(machine.detach(0, false), NtStatus::NO_SUCH_DEVICE);
-    assert_eq!(may_detach(InUse { open_handles: 0, mounted: true }, false), Err(Refusal::DiskInUse));
-    assert_eq!(may_detach(InUse { open_handles: 3, mounted: true }, true), Ok(()));
+}
+
+#[test]
+fn only_the_file_system_that_the_detach_dismounted_is_no_hindrance() {
+    let mounted = |mounted, dismounted| InUse { open_handles: 0, mounted, dismounted };
+    for free in [mounted(None, None), mounted(None, Some(0x1000)), mounted(Some(0x1000), Some(0x1000))] {
+        assert_eq!(may_detach(free, false), Ok(()), "{free:?}");
+        assert_eq!(may_detach(InUse { open_handles: 1, ..free }, false), Err(Refusal::DiskInUse), "{free:?}");
+    }
+    for held in [mounted(Some(0x1000), None), mounted(Some(0x2000), Some(0x1000))] {
+        assert_eq!(may_detach(held, false), Err(Refusal::DiskInUse), "{held:?}");
+        assert_eq!(may_detach(InUse { open_handles: 3, ..held }, true), Ok(()), "{held:?}");
+    }
 }
 
 /// `take_away` asserts that each request of the disk is completed; each completion, that it is the first.

@@ -214,7 +214,7 @@ impl Machine {
 
     fn take_away(&mut self, request: DetachRequest) -> Result<(), NtStatus> {
         let device = self.meant(request.disk, request.serial)?;
-        may_detach(InUse { open_handles: device.open_handles, mounted: false }, request.forced)?;
+        may_detach(InUse { open_handles: device.open_handles, ..InUse::default() }, request.forced)?;
         device.state.begin_detach()?;
         if request.forced {
             // Nobody waits for the queue: what the worker has not begun is answered.
