@@ -6,6 +6,12 @@ mod linux;
 mod windows;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{attach, detach, find, list, trim_mounted};
+pub(crate) use linux::{
+    attach, detach, detach_forced, driver_install, driver_remove, driver_start, driver_status, driver_stop, find, list,
+    trim_mounted,
+};
 #[cfg(target_os = "windows")]
-pub(crate) use windows::{attach, detach, find, list, trim_mounted};
+pub(crate) use windows::{
+    attach, detach, detach_forced, driver_install, driver_remove, driver_start, driver_status, driver_stop, find, list,
+    trim_mounted,
+};

@@ -30,12 +30,10 @@ pub trait BlockDevice: Send + Sync {
 
     /// Writes all of `data` at `offset`.
     ///
-    /// A [`Disk`](crate::Disk) asks for [`Durability::Cached`], and flushes where its caller forced the write.
-    ///
     /// # Errors
     /// [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace) where the host is full. Blocks already allocated can then
     /// still be overwritten (law 9).
-    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()>;
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()>;
 
     /// Makes durable every write that returned before this call began.
     ///
@@ -57,7 +55,7 @@ pub trait BlockDevice: Send + Sync {
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), with nothing changed, where
     /// [`ZeroMode::fast_only`] asks for what only writing could do.
-    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect>;
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect>;
 
     /// Calls `visit` with the extents of `range` in order. Together they cover it exactly, and neighbours may be of one
     /// kind. Stops early, successfully, when `visit` breaks.
@@ -109,7 +107,7 @@ pub enum DiscardEffect {
     Ignored,
 }
 
-/// When a write counts as done.
+/// When a write of a [`Disk`](crate::Disk) counts as done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// When a read sees it. A flush makes it durable.

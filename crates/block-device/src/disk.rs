@@ -6,7 +6,9 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::ops::ControlFlow;
 
-use disk_types::{ByteRange, Error, ErrorKind, Extent, MAX_OFFSET, Result, ZeroEffect, ZeroMode};
+use disk_types::{
+    BadBounds, ByteRange, DiskBounds, Error, ErrorKind, Extent, OutsideDisk, Result, ZeroEffect, ZeroMode,
+};
 
 use crate::promises::Promises;
 use crate::{BlockDevice, DiscardEffect, Durability, Geometry};
@@ -27,6 +29,7 @@ pub struct Disk {
 struct Inner {
     device: Box<dyn BlockDevice>,
     geometry: Geometry,
+    bounds: DiskBounds,
     promises: Promises,
 }
 
@@ -35,25 +38,23 @@ impl Disk {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] where the geometry contradicts itself: an empty disk, a length off the block grid or
-    /// beyond [`MAX_OFFSET`], a discard granularity that is not a multiple of the block.
+    /// beyond [`MAX_OFFSET`](disk_types::MAX_OFFSET), a discard granularity that is not a multiple of the block.
     pub fn new(device: impl BlockDevice + 'static) -> Result<Self> {
         let geometry = device.geometry();
-        let block = geometry.logical_block.bytes();
         let wrong = |what: &'static str| Err(Error::new(ErrorKind::InvalidInput, "use as a disk").because(what));
-        if geometry.len_bytes == 0 {
-            return wrong("it is empty");
-        }
-        if geometry.len_bytes > MAX_OFFSET {
-            return wrong("it is longer than the largest file offset");
-        }
-        if !geometry.logical_block.is_aligned(geometry.len_bytes) {
-            return wrong("its length is not a multiple of its block");
-        }
+        let bounds = match DiskBounds::new(geometry.len_bytes, geometry.logical_block) {
+            Ok(bounds) => bounds,
+            Err(BadBounds::Empty) => return wrong("it is empty"),
+            Err(BadBounds::TooLong) => return wrong("it is longer than the largest file offset"),
+            Err(BadBounds::OffBlock) => return wrong("its length is not a multiple of its block"),
+        };
         let granularity = geometry.discard.granularity_bytes;
-        if granularity == 0 || !granularity.is_multiple_of(block) {
+        if granularity == 0 || !geometry.logical_block.is_aligned(granularity) {
             return wrong("its discard granularity is not a multiple of its block");
         }
-        Ok(Self { inner: Arc::new(Inner { device: Box::new(device), geometry, promises: Promises::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner { device: Box::new(device), geometry, bounds, promises: Promises::default() }),
+        })
     }
 
     /// Sizes and promises.
@@ -71,7 +72,7 @@ impl Disk {
     /// The whole disk.
     #[must_use]
     pub fn range(&self) -> ByteRange {
-        ByteRange::whole(self.len_bytes()).expect("checked when the disk was made")
+        self.inner.bounds.range()
     }
 
     /// See [`BlockDevice::read`].
@@ -92,7 +93,7 @@ impl Disk {
     pub fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
         self.check_writable("write")?;
         match self.check("write", offset, data.len() as u64)? {
-            Some(_) => self.durably(durability, |cached| self.inner.device.write(offset, data, cached)),
+            Some(_) => self.durably(durability, || self.inner.device.write(offset, data)),
             None => Ok(()),
         }
     }
@@ -133,7 +134,7 @@ impl Disk {
     ) -> Result<ZeroEffect> {
         self.check_writable("zero")?;
         match self.check("zero", offset, len_bytes)? {
-            Some(range) => self.durably(durability, |cached| self.inner.device.write_zeroes(range, mode, cached)),
+            Some(range) => self.durably(durability, || self.inner.device.write_zeroes(range, mode)),
             None => Ok(ZeroEffect::Deallocated),
         }
     }
@@ -158,18 +159,22 @@ impl Disk {
     }
 
     fn check(&self, operation: &'static str, offset: u64, len_bytes: u64) -> Result<Option<ByteRange>> {
-        let Geometry { len_bytes: disk_bytes, logical_block, .. } = self.inner.geometry;
-        if offset.checked_add(len_bytes).is_none_or(|end| end > disk_bytes) {
-            return Err(Error::new(ErrorKind::OutOfBounds, operation)
-                .at_offset(offset)
-                .because(format!("{len_bytes} bytes from there reach beyond the disk's {disk_bytes}")));
-        }
-        if !logical_block.is_aligned(offset) || !logical_block.is_aligned(len_bytes) {
-            return Err(Error::new(ErrorKind::InvalidInput, operation)
-                .at_offset(offset)
-                .because(format!("{len_bytes} bytes from there are not whole blocks of {}", logical_block.bytes())));
-        }
-        if len_bytes == 0 { Ok(None) } else { ByteRange::at(offset, len_bytes).map(Some) }
+        self.inner.bounds.check(offset, len_bytes).map_err(|outside| {
+            let (kind, reason) = match outside {
+                OutsideDisk::BeyondEnd => (
+                    ErrorKind::OutOfBounds,
+                    format!("{len_bytes} bytes from there reach beyond the disk's {}", self.len_bytes()),
+                ),
+                OutsideDisk::OffBlock => (
+                    ErrorKind::InvalidInput,
+                    format!(
+                        "{len_bytes} bytes from there are not whole blocks of {}",
+                        self.inner.bounds.block().bytes()
+                    ),
+                ),
+            };
+            Error::new(kind, operation).at_offset(offset).because(reason)
+        })
     }
 
     fn check_writable(&self, operation: &'static str) -> Result<()> {
@@ -178,8 +183,8 @@ impl Disk {
 
     /// Runs a request that may promise durability. A forced write is a write and a flush: so a write that finds no space
     /// breaks no promise, however the device mixes the two, and one that waits for another keeps nobody's flush waiting.
-    fn durably<T>(&self, durability: Durability, request: impl FnOnce(Durability) -> Result<T>) -> Result<T> {
-        let done = request(Durability::Cached)?;
+    fn durably<T>(&self, durability: Durability, request: impl FnOnce() -> Result<T>) -> Result<T> {
+        let done = request()?;
         match durability {
             Durability::Cached => {}
             Durability::ForceUnitAccess => self.flush()?,

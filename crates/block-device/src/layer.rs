@@ -23,8 +23,8 @@ pub trait Layer: Send + Sync {
         self.below().read(offset, buffer)
     }
 
-    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
-        self.below().write(offset, data, durability)
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.below().write(offset, data, Durability::Cached)
     }
 
     fn flush(&self) -> Result<()> {
@@ -35,8 +35,8 @@ pub trait Layer: Send + Sync {
         self.below().discard(range.start(), range.len())
     }
 
-    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
-        self.below().write_zeroes(range.start(), range.len(), mode, durability)
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
+        self.below().write_zeroes(range.start(), range.len(), mode, Durability::Cached)
     }
 
     fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {
@@ -57,8 +57,8 @@ impl<L: Layer> BlockDevice for L {
         Layer::read(self, offset, buffer)
     }
 
-    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
-        Layer::write(self, offset, data, durability)
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        Layer::write(self, offset, data)
     }
 
     fn flush(&self) -> Result<()> {
@@ -69,8 +69,8 @@ impl<L: Layer> BlockDevice for L {
         Layer::discard(self, range)
     }
 
-    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
-        Layer::write_zeroes(self, range, mode, durability)
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
+        Layer::write_zeroes(self, range, mode)
     }
 
     fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {

@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use disk_types::{ByteRange, Error, ErrorKind, Extent, ExtentKind, LogicalBlock, Result, ZeroEffect, ZeroMode};
 
-use crate::{BlockDevice, Discard, DiscardEffect, Durability, Geometry};
+use crate::{BlockDevice, Discard, DiscardEffect, Geometry};
 
 const PAGE_BYTES: u64 = 4096;
 
@@ -88,7 +88,7 @@ impl BlockDevice for MemoryDisk {
         Ok(())
     }
 
-    fn write(&self, offset: u64, data: &[u8], _: Durability) -> Result<()> {
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
         let mut pages = self.pages_mut();
         let mut rest = data;
         for chunk in ByteRange::at(offset, data.len() as u64)?.chunks(PAGE_BYTES) {
@@ -118,14 +118,14 @@ impl BlockDevice for MemoryDisk {
         Ok(())
     }
 
-    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
         if !mode.may_unmap {
             if mode.fast_only {
                 return Err(Error::new(ErrorKind::Unsupported, "zero quickly").at_offset(range.start()));
             }
             let zeroes = [0; PAGE_BYTES as usize];
             for chunk in range.chunks(PAGE_BYTES) {
-                self.write(chunk.start(), &zeroes[..len(chunk)], durability)?;
+                self.write(chunk.start(), &zeroes[..len(chunk)])?;
             }
             return Ok(ZeroEffect::Written);
         }

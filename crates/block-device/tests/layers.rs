@@ -136,12 +136,12 @@ impl BlockDevice for Gate {
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.disk.read(offset, buffer)
     }
-    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
         self.arrived.send(offset).unwrap();
         if offset == 0 {
             self.go.lock().unwrap().recv().unwrap();
         }
-        self.disk.write(offset, data, durability)
+        self.disk.write(offset, data, Durability::Cached)
     }
     fn flush(&self) -> Result<()> {
         self.disk.flush()
@@ -150,8 +150,8 @@ impl BlockDevice for Gate {
         self.arrived.send(u64::MAX).unwrap();
         self.disk.discard(range.start(), range.len())
     }
-    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
-        self.disk.write_zeroes(range.start(), range.len(), mode, durability)
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
+        self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached)
     }
     fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {
         self.disk.extents(range.start(), range.len(), visit)
@@ -192,7 +192,7 @@ fn law5_a_disk_that_contradicts_itself_is_refused() {
         fn read(&self, _: u64, _: &mut [u8]) -> Result<()> {
             Ok(())
         }
-        fn write(&self, _: u64, _: &[u8], _: Durability) -> Result<()> {
+        fn write(&self, _: u64, _: &[u8]) -> Result<()> {
             Ok(())
         }
         fn flush(&self) -> Result<()> {
@@ -201,7 +201,7 @@ fn law5_a_disk_that_contradicts_itself_is_refused() {
         fn discard(&self, _: ByteRange) -> Result<()> {
             Ok(())
         }
-        fn write_zeroes(&self, _: ByteRange, _: ZeroMode, _: Durability) -> Result<ZeroEffect> {
+        fn write_zeroes(&self, _: ByteRange, _: ZeroMode) -> Result<ZeroEffect> {
             Ok(ZeroEffect::Written)
         }
         fn extents(&self, _: ByteRange, _: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {

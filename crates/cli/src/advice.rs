@@ -14,14 +14,16 @@ pub(crate) fn fill_in(error: Error) -> Error {
     let advice = match (error.kind(), system) {
         (_, Some(io::ErrorKind::AddrInUse)) => "choose another port, or stop what listens there",
         (_, Some(io::ErrorKind::AddrNotAvailable)) => "choose an address of this machine, such as 127.0.0.1",
-        (_, Some(io::ErrorKind::InvalidFilename)) => "choose a shorter name",
+        (_, Some(io::ErrorKind::InvalidFilename)) => {
+            "choose another name: a shorter one, or one without special characters"
+        }
         (_, Some(io::ErrorKind::NotADirectory)) => "a part of the path is a file: check the path",
         (ErrorKind::NotFound, _) => "check the name and its directory",
         (ErrorKind::PermissionDenied, _) => {
             "give this user the right to it and to its directory, or choose another place"
         }
         (ErrorKind::NoSpace, _) => "free space on the host, or choose another file system",
-        (ErrorKind::ReadOnly, _) => "mount its file system writable, or choose another place",
+        (ErrorKind::ReadOnly, _) => "make its file system writable, or choose another place",
         (ErrorKind::TooLarge, _) => "choose a smaller size, or another file system",
         (ErrorKind::Interrupted, _) => "nothing is lost, run it again",
         _ => return error,

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use attach::Attached;
+use attach::{Attached, Counters};
 use disk_types::{Error, ErrorKind, Result};
 use serde::Serialize;
-use sparse_file::{Hold, Holder, SoleOpener, SparseFile};
+use sparse_file::{Hold, Holder, SoleOpener, SparseFile, WITH_HOLES};
 use volume::{Contents, TableKind};
 
 use crate::plain::plain;
@@ -52,7 +52,7 @@ pub(crate) fn alone<'a>(file: &'a SparseFile, operation: &'static str) -> Result
             return Err(Error::new(ErrorKind::Refused, operation)
                 .at_path(file.path().display())
                 .because("its file system cannot keep others away, and this user cannot see who has it open")
-                .advise("run this as root, or move the image to ext4, xfs, btrfs or tmpfs"));
+                .advise(format!("run this as root, or move the image to {WITH_HOLES}")));
         }
         tracing::warn!(
             "the file system of {} cannot keep others away: nobody has it open now, but a newcomer would not be noticed",
@@ -209,7 +209,55 @@ pub(crate) struct AttachedJson {
     device: String,
     mounted_at: Vec<String>,
     read_only: bool,
+    counters: Option<CountersJson>,
     notes: Vec<String>,
+}
+
+/// What a device has done.
+#[derive(Serialize)]
+struct CountersJson {
+    reads: u64,
+    read_bytes: u64,
+    writes: u64,
+    written_bytes: u64,
+    zero_bytes: u64,
+    trims: u64,
+    trimmed_bytes: u64,
+    flushes: u64,
+    errors: u64,
+    refused_for_space: u64,
+    keep_free_bytes: u64,
+}
+
+impl From<&Counters> for CountersJson {
+    fn from(counters: &Counters) -> Self {
+        let Counters {
+            reads,
+            read_bytes,
+            writes,
+            written_bytes,
+            zero_bytes,
+            trims,
+            trimmed_bytes,
+            flushes,
+            errors,
+            refused_for_space,
+            keep_free_bytes,
+        } = *counters;
+        Self {
+            reads,
+            read_bytes,
+            writes,
+            written_bytes,
+            zero_bytes,
+            trims,
+            trimmed_bytes,
+            flushes,
+            errors,
+            refused_for_space,
+            keep_free_bytes,
+        }
+    }
 }
 
 impl From<&Attached> for AttachedJson {
@@ -219,6 +267,7 @@ impl From<&Attached> for AttachedJson {
             device: attached.device.display().to_string(),
             mounted_at: attached.mounted_at.iter().map(|at| at.display().to_string()).collect(),
             read_only: attached.read_only,
+            counters: attached.counters.as_deref().map(Into::into),
             notes: attached.notes.clone(),
         }
     }

@@ -100,6 +100,14 @@ impl Host {
         }
     }
 
+    /// As [`sparse_file::decompress`].
+    pub(crate) fn decompress(&self, path: &Path) -> Result<bool> {
+        match self {
+            Self::System => sparse_file::decompress(path),
+            Self::Model(volume) => volume.decompress_file(there(path)?),
+        }
+    }
+
     /// Removes a file.
     pub(crate) fn remove(&self, path: &Path) -> Result<()> {
         match self {

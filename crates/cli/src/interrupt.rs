@@ -8,6 +8,9 @@ use disk_types::{Error, ErrorKind, Result};
 
 use crate::exit;
 
+/// What a person stops the program with.
+pub(crate) const BY: &str = if nbd::HAS_UNIX_SOCKETS { "SIGINT or SIGTERM" } else { "Ctrl-C" };
+
 static ASKED: AtomicBool = AtomicBool::new(false);
 static ON_ASK: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
 

@@ -6,7 +6,7 @@
 //! | [`arguments`] | the command line as a whole, and what happens when it is wrong |
 //! | [`context`] | how an answer is told: text or JSON, quiet or not |
 //! | [`failure`], [`advice`], [`exit`] | how an error is told, what to do about it, and the one table of exit codes (law 8) |
-//! | [`host`] | where images lie: here, or on a simulated volume |
+//! | [`host`], [`decompress`] | where images lie: here, or on a simulated volume; the way out for compressed ones |
 //! | [`size`], [`plain`], [`table`], [`picture`], [`progress`] | sizes, names, columns, maps and bars |
 //! | [`interrupt`] | SIGINT and SIGTERM |
 //!
@@ -18,6 +18,7 @@ mod advice;
 mod arguments;
 mod context;
 mod creation;
+mod decompress;
 mod describe;
 mod exit;
 mod failure;

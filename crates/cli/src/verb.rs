@@ -6,6 +6,7 @@ mod completions;
 mod copy;
 mod create;
 mod detach;
+mod driver;
 mod format;
 mod info;
 mod list;
@@ -37,6 +38,7 @@ pub(crate) enum Verb {
     Attach(attach::Attach),
     Detach(detach::Detach),
     List(list::List),
+    Driver(driver::Driver),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -58,6 +60,7 @@ impl Verb {
             Self::Attach(verb) => verb.run(context),
             Self::Detach(verb) => verb.run(context),
             Self::List(verb) => verb.run(context),
+            Self::Driver(verb) => verb.run(context),
             Self::Completions(verb) => verb.run(context),
             Self::Man(verb) => verb.run(context),
         }

@@ -2,6 +2,7 @@
 //! its FAT32, writes, deletes, runs fstrim and unmounts. The image must shrink on the host.
 //!
 //! `tests/guest/prepare` fetches the kernel and qemu once; without it the test is skipped.
+#![cfg(target_os = "linux")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;

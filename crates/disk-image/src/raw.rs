@@ -4,8 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use block_device::{
-    BlockDevice, ByteRange, Discard, DiscardEffect, Durability, Error, ErrorKind, Extent, Geometry, LogicalBlock,
-    Result, ZeroEffect, ZeroMode,
+    BlockDevice, ByteRange, Discard, DiscardEffect, Extent, Geometry, LogicalBlock, Result, ZeroEffect, ZeroMode,
 };
 use sparse_file::{Ability, Access, SparseFile};
 
@@ -52,22 +51,6 @@ impl RawImage {
     }
 }
 
-impl RawImage {
-    /// Makes a request that has succeeded durable, if that was asked for. A failure here is no lack of space to the
-    /// caller, whatever the host says: what was acknowledged may be lost (law 2).
-    fn keep(&self, durability: Durability) -> Result<()> {
-        match durability {
-            Durability::Cached => Ok(()),
-            Durability::ForceUnitAccess => self.file.sync().map_err(|error| match error.kind() {
-                ErrorKind::NoSpace | ErrorKind::Unsupported => {
-                    Error::new(ErrorKind::Io, "flush").at_path(self.file.path().display()).caused_by(error)
-                }
-                _ => error,
-            }),
-        }
-    }
-}
-
 impl BlockDevice for RawImage {
     fn geometry(&self) -> Geometry {
         self.geometry
@@ -77,9 +60,8 @@ impl BlockDevice for RawImage {
         self.file.read_at(offset, buffer)
     }
 
-    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
-        self.file.write_at(offset, data)?;
-        self.keep(durability)
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.file.write_at(offset, data)
     }
 
     fn flush(&self) -> Result<()> {
@@ -90,10 +72,8 @@ impl BlockDevice for RawImage {
         self.file.punch(range)
     }
 
-    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
-        let effect = self.file.zero(range, mode)?;
-        self.keep(durability)?;
-        Ok(effect)
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
+        self.file.zero(range, mode)
     }
 
     fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {

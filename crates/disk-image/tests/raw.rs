@@ -1,18 +1,19 @@
-//! A raw image keeps every law of a disk, on each file system; and what is not a raw image is not taken for one.
-#![cfg(target_os = "linux")]
+//! A raw image keeps every law of a disk, on simulated NTFS and on a file of this machine without holes; and what is not a
+//! raw image is not taken for one. Real file systems with holes are in `raw_linux`.
 
 use block_device::conformance::Fixture;
-use block_device::{Disk, Durability, ErrorKind, RangeLocked, ZeroDetect};
+use block_device::{Durability, ErrorKind};
 use disk_image::{Format, Image};
 use sparse_file::model::{Volume, VolumeOptions};
 use sparse_file::{Access, Allocation, SparseFile};
-use test_places as places;
-use test_places::{MIB, Place};
 
-fn image_in(place: Place, len_bytes: u64) -> Fixture {
-    let image = Image::create(&place.path("disk.img"), len_bytes, Format::Raw, Allocation::Sparse);
-    let disk = image.unwrap_or_else(|error| panic!("{}: {error}", place.name)).disk;
-    Fixture { keep: Box::new(place), disk }
+const MIB: u64 = 1 << 20;
+
+/// An image that is allocated from the start: the one kind that every file system has.
+fn dense_image(len_bytes: u64) -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let image = Image::create(&dir.path().join("disk.img"), len_bytes, Format::Raw, Allocation::Dense);
+    Fixture { disk: image.unwrap().disk, keep: Box::new(dir) }
 }
 
 /// An image on a simulated NTFS volume with clusters of this size.
@@ -25,34 +26,15 @@ fn image_on_ntfs(cluster_bytes: u64, len_bytes: u64) -> Fixture {
     Fixture { keep: Box::new((volume, dir)), disk }
 }
 
-fn here() -> Option<Place> {
-    places::always().into_iter().find(|place| place.name == "here")
-}
-
-fn tmpfs() -> Option<Place> {
-    places::always().into_iter().find(|place| place.name == "tmpfs")
-}
-
-block_device::conformance_suite!(raw_here, |len| here().map(|place| image_in(place, len)));
-block_device::conformance_suite!(raw_on_tmpfs, |len| tmpfs().map(|place| image_in(place, len)));
-block_device::conformance_suite!(raw_on_ext4, |len| places::mounted("ext4").map(|place| image_in(place, len)));
-block_device::conformance_suite!(raw_on_xfs, |len| places::mounted("xfs").map(|place| image_in(place, len)));
-block_device::conformance_suite!(raw_on_btrfs, |len| places::mounted("btrfs").map(|place| image_in(place, len)));
-// No holes, no zero range, no fallocate: everything is written, and discards are ignored.
-block_device::conformance_suite!(raw_on_ext2, |len| places::mounted("ext2").map(|place| image_in(place, len)));
 block_device::conformance_suite!(raw_on_fsa_4k, |len| Some(image_on_ntfs(4 << 10, len)));
 block_device::conformance_suite!(raw_on_fsa_64k, |len| Some(image_on_ntfs(64 << 10, len)));
-block_device::conformance_suite!(as_served, |len| here().map(|place| {
-    let Fixture { keep, disk } = image_in(place, len);
-    let detecting = Disk::new(ZeroDetect::new(disk)).unwrap();
-    Fixture { keep, disk: Disk::new(RangeLocked::new(detecting)).unwrap() }
-}));
+block_device::conformance_suite!(raw_dense, |len| Some(dense_image(len)));
 
 #[test]
 fn law3_an_image_opened_for_reading_ignores_discards_and_refuses_writes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("disk.img");
-    drop(Image::create(&path, MIB, Format::Raw, Allocation::Sparse).unwrap());
+    drop(Image::create(&path, MIB, Format::Raw, Allocation::Dense).unwrap());
     // A child of another test, between `fork` and `exec`, may keep the lock for a moment.
     let file = std::iter::repeat_with(|| SparseFile::open(&path, Access::ReadOnly));
     let image = Image::over(file.filter_map(Result::ok).next().unwrap(), Format::Raw).unwrap();
@@ -98,7 +80,7 @@ fn law10_an_image_of_another_format_is_not_taken_for_raw() {
 fn law2_what_was_flushed_is_in_the_file_that_others_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("disk.img");
-    let image = Image::create(&path, MIB, Format::Raw, Allocation::Sparse).unwrap();
+    let image = Image::create(&path, MIB, Format::Raw, Allocation::Dense).unwrap();
     image.disk.write(4096, &[7; 512], Durability::ForceUnitAccess).unwrap();
     image.disk.write(8192, &[8; 512], Durability::Cached).unwrap();
     image.disk.flush().unwrap();

@@ -4,21 +4,26 @@
 //! of a file or disk is made of ([`Extent`]), how zeroes are asked for and what came of it ([`ZeroMode`],
 //! [`ZeroEffect`]), and one error ([`Error`]) so that a failure crosses every room without being translated.
 //!
-//! It knows no operating system and does no input or output. It is `no_std` with `alloc`, because the Windows kernel
-//! driver checks requests with the same types; the `std` feature (on by default) adds the conversion from
-//! [`std::io::Error`].
+//! It knows no operating system and does no input or output. The Windows kernel driver checks requests with the same
+//! types ([`DiskBounds`]), and allocates nothing: without the feature `alloc` there is everything but the error and what
+//! answers with it. The feature `std` (on by default) adds the conversion from [`std::io::Error`].
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "alloc", test))]
 extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod bounds;
+#[cfg(feature = "alloc")]
 mod error;
 mod extent;
 mod range;
 mod zero;
 
+pub use bounds::{BadBounds, DiskBounds, OutsideDisk};
+#[cfg(feature = "alloc")]
 pub use error::{Error, ErrorKind, Result};
 pub use extent::{Extent, ExtentKind};
 pub use range::{ByteRange, LogicalBlock, MAX_OFFSET};

@@ -2,8 +2,10 @@
 
 use core::fmt;
 
+#[cfg(feature = "alloc")]
 use alloc::format;
 
+#[cfg(feature = "alloc")]
 use crate::{Error, ErrorKind, Result};
 
 /// The largest end of a range: file offsets are signed 64-bit numbers on every system here.
@@ -17,11 +19,25 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
-    /// The bytes from `start` up to, not including, `end`.
+    /// The bytes from `start` up to, not including, `end`; `None` if it would be empty or reversed, or ends beyond
+    /// [`MAX_OFFSET`].
+    #[must_use]
+    pub const fn checked(start: u64, end: u64) -> Option<Self> {
+        if start < end && end <= MAX_OFFSET { Some(Self { start, end }) } else { None }
+    }
+
+    /// A range that was checked as a part of another.
+    pub(crate) const fn unchecked(start: u64, end: u64) -> Self {
+        debug_assert!(start < end && end <= MAX_OFFSET);
+        Self { start, end }
+    }
+
+    /// As [`checked`](Self::checked), with an error that says why not.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if it would be empty or reversed, [`ErrorKind::OutOfBounds`] if it ends beyond
     /// [`MAX_OFFSET`].
+    #[cfg(feature = "alloc")]
     pub fn new(start: u64, end: u64) -> Result<Self> {
         if end > MAX_OFFSET {
             return Err(Error::new(ErrorKind::OutOfBounds, "use the range asked for")
@@ -40,6 +56,7 @@ impl ByteRange {
     ///
     /// # Errors
     /// As [`new`](Self::new); a sum that would wrap is [`ErrorKind::OutOfBounds`].
+    #[cfg(feature = "alloc")]
     pub fn at(offset: u64, len_bytes: u64) -> Result<Self> {
         Self::new(offset, offset.saturating_add(len_bytes))
     }
@@ -141,7 +158,7 @@ impl ByteRange {
     /// The same bytes counted from `origin` higher; `None` if it would end beyond [`MAX_OFFSET`].
     #[must_use]
     pub fn shifted_by(self, origin: u64) -> Option<Self> {
-        Self::new(self.start.checked_add(origin)?, self.end.checked_add(origin)?).ok()
+        Self::checked(self.start.checked_add(origin)?, self.end.checked_add(origin)?)
     }
 }
 
@@ -161,17 +178,22 @@ impl LogicalBlock {
     /// 4,096 bytes.
     pub const B4096: Self = Self(4096);
 
-    /// A block of `bytes`.
+    /// A block of `bytes`; `None` unless that is a power of two from 512 to 65,536.
+    #[must_use]
+    pub const fn checked(bytes: u32) -> Option<Self> {
+        if bytes.is_power_of_two() && bytes >= 512 && bytes <= 65536 { Some(Self(bytes)) } else { None }
+    }
+
+    /// As [`checked`](Self::checked), with an error that says why not.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] unless it is a power of two from 512 to 65,536.
+    #[cfg(feature = "alloc")]
     pub fn new(bytes: u32) -> Result<Self> {
-        if bytes.is_power_of_two() && (512..=65536).contains(&bytes) {
-            Ok(Self(bytes))
-        } else {
-            Err(Error::new(ErrorKind::InvalidInput, "use the block size asked for")
-                .because(format!("{bytes} bytes is not a power of two from 512 to 65536")))
-        }
+        Self::checked(bytes).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidInput, "use the block size asked for")
+                .because(format!("{bytes} bytes is not a power of two from 512 to 65536"))
+        })
     }
 
     /// The size in bytes.
@@ -187,7 +209,7 @@ impl LogicalBlock {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 mod tests {
     use super::*;
     use alloc::vec::Vec;

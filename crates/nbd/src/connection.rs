@@ -11,16 +11,32 @@ use crate::{Closing, Counters, Export, Limits, Replies, Transmission, Transmissi
 /// How much one receive may bring. Large enough for many requests, or a piece of a long write and what was left over.
 pub(crate) const RECEIVE_BYTES: usize = 1 << 20;
 
-/// Serves one client to the end; `begun` is called when the handshake is over. The counters are right whatever the end was.
+/// How far the end of the server has come.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    /// What has been received is still executed.
+    pub(crate) stopping: AtomicBool,
+    /// Nothing more is executed.
+    pub(crate) cut_off: AtomicBool,
+}
+
+impl Ending {
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// Serves one client to the end; `admit` says whether it may begin with requests. The counters are right whatever the end
+/// was.
 pub(crate) fn serve(
     socket: &Socket,
     export: &Export,
     limits: Limits,
-    stopping: &AtomicBool,
-    begun: &dyn Fn(),
+    ending: &Ending,
+    admit: &dyn Fn() -> bool,
 ) -> (Counters, io::Result<Closing>) {
     let mut received = Received::new();
-    let agreement = match shake_hands(socket, export, limits, stopping, begun, &mut received) {
+    let agreement = match shake_hands(socket, export, limits, ending, admit, &mut received) {
         Ok(Ok(agreement)) => agreement,
         Ok(Err(closing)) => {
             say_goodbye(socket, limits.grace);
@@ -29,7 +45,7 @@ pub(crate) fn serve(
         Err(error) => return (Counters::default(), Err(error)),
     };
     let mut transmission = Transmission::new(export.disk.clone(), agreement, limits);
-    let closing = transmit(socket, &mut transmission, stopping, &mut received);
+    let closing = transmit(socket, &mut transmission, ending, &mut received);
     // Who asked for the end sends nothing more, and who has gone receives nothing more.
     if matches!(closing, Ok(Closing::Stopped | Closing::Violated(_))) {
         say_goodbye(socket, limits.grace);
@@ -38,29 +54,24 @@ pub(crate) fn serve(
 }
 
 fn shake_hands(
-    mut socket: &Socket,
+    socket: &Socket,
     export: &Export,
     limits: Limits,
-    stopping: &AtomicBool,
-    begun: &dyn Fn(),
+    ending: &Ending,
+    admit: &dyn Fn() -> bool,
     received: &mut Received,
 ) -> io::Result<Result<Agreement, Closing>> {
-    let deadline = Instant::now() + limits.handshake_timeout;
-    socket.set_write_timeout(Some(limits.handshake_timeout))?;
+    let mut in_time = Until { socket, deadline: Instant::now() + limits.handshake_timeout };
     let mut handshake = Handshake::new(export, limits);
     let mut out = Vec::new();
     handshake.greet(&mut out);
     loop {
-        if stopping.load(Ordering::Acquire) {
+        if ending.is_stopping() {
             handshake.stop();
         }
-        let (consumed, next) = handshake.advance(received.pending(), &mut out);
+        let (consumed, next) = handshake.advance(received.pending(), &mut out, admit);
         received.consume(consumed);
-        if matches!(next, HandshakeNext::Begin(_)) {
-            // Before the client can know.
-            begun();
-        }
-        socket.write_all(&out)?;
+        in_time.write_all(&out)?;
         out.clear();
         match next {
             HandshakeNext::Begin(agreement) => {
@@ -70,31 +81,21 @@ fn shake_hands(
             }
             HandshakeNext::Close(closing) => return Ok(Err(closing)),
             HandshakeNext::Continue if consumed > 0 => {}
+            HandshakeNext::Continue if received.fill(&mut in_time)? > 0 => {}
             HandshakeNext::Continue => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(io::Error::new(ErrorKind::TimedOut, "the handshake took too long"));
-                }
-                socket.set_read_timeout(Some(left))?;
-                match received.fill(socket) {
-                    Ok(0) => return Ok(Err(ended(stopping))),
-                    Ok(_) => {}
-                    // Out of time; the deadline above says so.
-                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                    Err(error) => return Err(error),
-                }
+                return Ok(Err(if ending.is_stopping() { Closing::Stopped } else { Closing::Gone }));
             }
         }
     }
 }
 
 fn transmit(
-    socket: &Socket,
+    mut socket: &Socket,
     transmission: &mut Transmission,
-    stopping: &AtomicBool,
+    ending: &Ending,
     received: &mut Received,
 ) -> io::Result<Closing> {
-    let mut replies = Replies::new(socket);
+    let mut replies = Replies::new(Outgoing { socket, cut_off: &ending.cut_off });
     let mut last_round = false;
     loop {
         let (consumed, next) = transmission.advance(received.pending(), &mut replies)?;
@@ -110,9 +111,9 @@ fn transmit(
         }
         // What the client had sent when the server was told to stop is still received, once: a client that never pauses
         // must not keep it from stopping.
-        last_round = stopping.load(Ordering::Acquire);
-        if received.fill(socket)? == 0 {
-            last_round = stopping.load(Ordering::Acquire);
+        last_round = ending.is_stopping();
+        if received.fill(&mut socket)? == 0 {
+            last_round = ending.is_stopping();
             if !last_round {
                 return Ok(Closing::Gone);
             }
@@ -120,29 +121,66 @@ fn transmit(
     }
 }
 
-/// What the end of a client's stream means.
-fn ended(stopping: &AtomicBool) -> Closing {
-    if stopping.load(Ordering::Acquire) { Closing::Stopped } else { Closing::Gone }
+/// Closes so that the last replies arrive: a TCP socket closed with input unread may take them back.
+fn say_goodbye(socket: &Socket, grace: Duration) {
+    if socket.must_linger() && socket.finish_sending().is_ok() {
+        // Ends with the client, or with its time.
+        let _ = io::copy(&mut Until { socket, deadline: Instant::now() + grace }, &mut io::sink());
+    }
 }
 
-/// Closes so that the last replies arrive: a TCP socket closed with input unread may take them back.
-fn say_goodbye(mut socket: &Socket, grace: Duration) {
-    if !socket.must_linger() || socket.finish_sending().is_err() {
-        return;
+/// A socket up to a deadline, however busy the other side keeps it.
+struct Until<'a> {
+    socket: &'a Socket,
+    deadline: Instant,
+}
+
+impl Until<'_> {
+    /// What a single wait may take.
+    fn left(&self) -> io::Result<Option<Duration>> {
+        match self.deadline.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(ErrorKind::TimedOut.into()),
+            left => Ok(Some(left)),
+        }
     }
-    let deadline = Instant::now() + grace;
-    let mut dropped = [0; 4096];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || socket.set_read_timeout(Some(left)).is_err() {
-            return;
-        }
-        match socket.read(&mut dropped) {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(self.left()?)?;
+        self.socket.read(buffer).map_err(late)
+    }
+}
+
+impl Write for Until<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(self.left()?)?;
+        self.socket.write(bytes).map_err(late)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Systems say of a wait that took too long that it would block.
+fn late(error: io::Error) -> io::Error {
+    if error.kind() == ErrorKind::WouldBlock { ErrorKind::TimedOut.into() } else { error }
+}
+
+/// A socket for replies, which tells once it is cut off.
+struct Outgoing<'a> {
+    socket: &'a Socket,
+    cut_off: &'a AtomicBool,
+}
+
+impl Write for Outgoing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.cut_off.load(Ordering::Acquire) { Err(ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 }
 
@@ -168,7 +206,7 @@ impl Received {
     }
 
     /// Receives once, after what is pending. Zero is the end of the stream.
-    fn fill(&mut self, mut socket: &Socket) -> io::Result<usize> {
+    fn fill(&mut self, socket: &mut impl Read) -> io::Result<usize> {
         // What is pending here is the beginning of something: short, or part of a piece of a long write.
         self.bytes.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -184,5 +222,29 @@ impl Received {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::listen::Address;
+    use crate::sys::Listener;
+
+    #[test]
+    fn after_its_deadline_a_client_that_goes_on_sending_is_heard_no_more() {
+        let (listener, _wake) = Listener::bind_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let Address::Tcp(address) = *listener.address() else { panic!("not TCP") };
+        let mut client = TcpStream::connect(address).unwrap();
+        let socket = listener.accept().unwrap().unwrap();
+        client.write_all(b"more").unwrap();
+        let mut first = [0];
+        let mut in_time = Until { socket: &socket, deadline: Instant::now() + Duration::from_secs(3600) };
+        in_time.read_exact(&mut first).unwrap();
+        let mut late = Until { socket: &socket, deadline: Instant::now() };
+        assert_eq!(late.read(&mut first).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(late.write(&first).unwrap_err().kind(), ErrorKind::TimedOut);
     }
 }

@@ -74,7 +74,9 @@ impl<'a> Handshake<'a> {
     /// consumed. Nothing consumed and [`HandshakeNext::Continue`] means that more input is needed.
     ///
     /// One message a call, because a client may send a great many small ones whose answers are long.
-    pub fn advance(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, HandshakeNext) {
+    ///
+    /// `admit` is asked before the client is told that it may begin with requests: whether there is a place for it.
+    pub fn advance(&mut self, input: &[u8], out: &mut Vec<u8>, admit: &dyn Fn() -> bool) -> (usize, HandshakeNext) {
         let Some(client_flags) = self.client_flags else {
             let Some(flags) = Fields::of(input).u32() else { return (0, HandshakeNext::Continue) };
             return (4, self.take_client_flags(flags));
@@ -103,7 +105,7 @@ impl<'a> Handshake<'a> {
             return (OPTION_HEADER_BYTES, HandshakeNext::Continue);
         }
         let Some(data) = fields.bytes(length as usize) else { return (0, HandshakeNext::Continue) };
-        (OPTION_HEADER_BYTES + data.len(), self.take_option(client_flags, option, data, out))
+        (OPTION_HEADER_BYTES + data.len(), self.take_option(client_flags, option, data, out, admit))
     }
 
     fn take_client_flags(&mut self, flags: u32) -> HandshakeNext {
@@ -117,9 +119,16 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    fn take_option(&mut self, client_flags: u16, option: u32, data: &[u8], out: &mut Vec<u8>) -> HandshakeNext {
+    fn take_option(
+        &mut self,
+        client_flags: u16,
+        option: u32,
+        data: &[u8],
+        out: &mut Vec<u8>,
+        admit: &dyn Fn() -> bool,
+    ) -> HandshakeNext {
         if option == option::EXPORT_NAME {
-            return self.begin_by_name(client_flags, data, out);
+            return self.begin_by_name(client_flags, data, out, admit);
         }
         if client_flags & handshake_flag::FIXED_NEWSTYLE == 0 {
             return HandshakeNext::Close(Closing::Violated("the client is not of the fixed newstyle"));
@@ -134,7 +143,8 @@ impl<'a> Handshake<'a> {
         }
         let answer = match option {
             option::LIST => self.list(data, out),
-            option::INFO | option::GO => self.describe(option, data, out),
+            option::INFO => self.describe(option, data, out, &|| true),
+            option::GO => self.describe(option, data, out, admit),
             option::STRUCTURED_REPLY => self.use_structured_replies(data),
             option::LIST_META_CONTEXT | option::SET_META_CONTEXT => self.meta_contexts(option, data, out),
             option::STARTTLS if !data.is_empty() => Err(NO_DATA),
@@ -153,12 +163,21 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    fn begin_by_name(&self, client_flags: u16, name: &[u8], out: &mut Vec<u8>) -> HandshakeNext {
+    fn begin_by_name(
+        &self,
+        client_flags: u16,
+        name: &[u8],
+        out: &mut Vec<u8>,
+        admit: &dyn Fn() -> bool,
+    ) -> HandshakeNext {
         if self.stopping {
             return HandshakeNext::Close(Closing::Stopped);
         }
         if !self.export.answers_to(name) {
             return HandshakeNext::Close(Closing::Violated("there is no export of that name"));
+        }
+        if !admit() {
+            return HandshakeNext::Close(Closing::Full);
         }
         out.extend(self.export.disk.len_bytes().to_be_bytes());
         out.extend(self.export.flags(self.agreement.structured_replies).to_be_bytes());
@@ -179,7 +198,7 @@ impl<'a> Handshake<'a> {
         Ok(())
     }
 
-    fn describe(&self, option: u32, data: &[u8], out: &mut Vec<u8>) -> Answer {
+    fn describe(&self, option: u32, data: &[u8], out: &mut Vec<u8>, admit: &dyn Fn() -> bool) -> Answer {
         let mut fields = Fields::of(data);
         let name = fields.string().ok_or(MALFORMED)?;
         let count = fields.u16().ok_or(MALFORMED)?;
@@ -197,6 +216,9 @@ impl<'a> Handshake<'a> {
             return Err(MALFORMED);
         }
         self.find(name)?;
+        if !admit() {
+            return Err((option_reply::ERR_POLICY, "as many clients as are allowed are connected already"));
+        }
         let Export { name, description, disk } = self.export;
         let mut export = info::EXPORT.to_be_bytes().to_vec();
         export.extend(disk.len_bytes().to_be_bytes());

@@ -20,10 +20,12 @@
 //! - A reply to a write is sent once every connection would read the new data. A reply to FLUSH, or to a request with
 //!   FUA, is sent once the data is durable, whichever connection wrote it: nothing is cached here (law 2).
 //! - A client's memory is bounded: see [`Limits`]. A client that is slow, silent or does not read its replies holds up
-//!   its own thread only. A handshake that takes too long is ended.
-//! - [`Stopper::stop`]: requests already received are executed and answered, a write whose data is still on its way is
-//!   answered ESHUTDOWN, clients that do not take their replies within [`Limits::grace`] are cut off, and one flush ends
-//!   it.
+//!   its own thread only. A handshake that takes too long is ended, or makes room for a newcomer. Who has come to its
+//!   requests stays, however long it is silent, because its disk may be mounted: a newcomer for whom there is no place is
+//!   told so in answer to GO. Over TCP the system's keepalive finds machines that have vanished.
+//! - [`Stopper::stop`]: requests already received are executed and answered, and a write whose data is still on its way is
+//!   answered ESHUTDOWN. After [`Limits::grace`] clients are cut off: what is left of their requests is neither executed
+//!   nor answered, but for the step of at most 32 MiB that is under way. One flush ends it.
 //! - The UNIX socket has mode 0600 before anybody can connect. What stands at its path is never overwritten, and at the
 //!   end the socket is removed only if it is still ours.
 //!
@@ -57,6 +59,9 @@ pub use replies::Replies;
 pub use server::{Served, Server, Stopper};
 pub use transmission::{Counters, Transmission, TransmissionNext};
 
+/// Whether a server can listen on a UNIX socket on this system.
+pub const HAS_UNIX_SOCKETS: bool = sys::HAS_UNIX_SOCKETS;
+
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
@@ -66,6 +71,8 @@ pub enum Closing {
     Gone,
     /// The server is stopping.
     Stopped,
+    /// As many clients as are allowed are connected already.
+    Full,
     /// The client broke the protocol where there is no answer to that.
     Violated(&'static str),
 }
@@ -76,6 +83,7 @@ impl fmt::Display for Closing {
             Self::Asked => "the client asked for it",
             Self::Gone => "the client went away",
             Self::Stopped => "the server is stopping",
+            Self::Full => "as many clients as are allowed are connected already",
             Self::Violated(what) => what,
         })
     }

@@ -6,15 +6,19 @@ use block_device::{Error, ErrorKind, Result};
 
 use crate::connection::RECEIVE_BYTES;
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Bounds that keep clients from holding up each other, or the server's end.
 ///
-/// A connection needs one thread and about 1.5 MiB of memory, and [`max_request_bytes`](Self::max_request_bytes) more
-/// while it is answered a read that may not be split (simple replies, or "don't fragment").
+/// A connection needs one thread and up to 2 MiB of memory, at most 6 MiB while it is answered a read that it does not want
+/// split ("don't fragment"): by default not more than 400 MiB for all of them. More than the default of
+/// [`max_extents`](Self::max_extents) takes up to 16 bytes each on top of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections at once. When one more comes, the oldest that is still in its handshake is
-    /// closed; without such a one, the newcomer. Default 64.
+    /// Clients at once. Whoever is silent may have the disk mounted, so nobody is sent away for another: one more is told
+    /// that there is no place. Default 64. Beside them 16 connections may be in their handshake, and when one more comes
+    /// the oldest of those is closed.
     pub max_connections: usize,
     /// The longest read or write, in bytes; advertised to clients. Default 32 MiB, the size every client may count on.
     pub max_request_bytes: u32,
@@ -22,10 +26,10 @@ pub struct Limits {
     pub max_extents: usize,
     /// The most bytes of data one option of the handshake may carry. Default 64 KiB.
     pub max_option_bytes: u32,
-    /// How long a client may take from connecting to its first request. Default 30 s.
+    /// How long a client may take from connecting to the end of its handshake, up to a day. Default 30 s.
     pub handshake_timeout: Duration,
-    /// How long, after [`Stopper::stop`](crate::Stopper::stop), a client may take to accept its last replies. Default
-    /// 5 s.
+    /// How long, after [`Stopper::stop`](crate::Stopper::stop), what was received may take to be executed and its replies to
+    /// be taken, up to a day. Default 5 s.
     pub grace: Duration,
 }
 
@@ -60,6 +64,9 @@ impl Limits {
         }
         if !(8 << 10..=RECEIVE_BYTES / 2).contains(&(self.max_option_bytes as usize)) {
             return wrong("the data of an option is not from 8 to 512 KiB");
+        }
+        if self.handshake_timeout.is_zero() || self.handshake_timeout.max(self.grace) > DAY {
+            return wrong("the handshake has no time, or it or the grace at the end more than a day");
         }
         Ok(())
     }

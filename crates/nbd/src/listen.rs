@@ -41,9 +41,12 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |because: String| {
-            Error::new(ErrorKind::InvalidInput, "use to listen").at_path(text).because(because).advise(
-                "write unix:PATH or tcp:HOST:PORT, such as unix:/run/user/1000/disk.sock or tcp:127.0.0.1:10809",
-            )
+            let advice = if crate::HAS_UNIX_SOCKETS {
+                "write unix:PATH or tcp:HOST:PORT, such as unix:/run/user/1000/disk.sock or tcp:127.0.0.1:10809"
+            } else {
+                "write tcp:HOST:PORT, such as tcp:127.0.0.1:10809"
+            };
+            Error::new(ErrorKind::InvalidInput, "use to listen").at_path(text).because(because).advise(advice)
         };
         match text.split_once(':') {
             Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(PathBuf::from(path))),
@@ -151,7 +154,7 @@ mod tests {
         for wrong in ["", "unix:", "tcp:", "tcp:127.0.0.1", "tcp:127.0.0.1:99999", "/a", "vsock:1:2"] {
             let error = wrong.parse::<Listen>().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{wrong}");
-            assert!(error.to_string().contains("unix:PATH"), "{error}");
+            assert!(error.advice().is_some_and(|advice| advice.contains("tcp:HOST:PORT")), "{error}");
         }
     }
 }

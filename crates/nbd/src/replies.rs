@@ -31,7 +31,8 @@ impl<W: Write> Replies<W> {
     /// Sends everything that waits.
     ///
     /// # Errors
-    /// Those of the writer; what was waiting is dropped then, the connection is over.
+    /// Those of the writer, which is flushed even when nothing waits: so it can tell that the connection was cut off.
+    /// What was waiting is dropped then, the connection is over.
     pub fn send(&mut self) -> io::Result<()> {
         let filled = std::mem::take(&mut self.filled);
         if filled > 0 {
@@ -41,12 +42,12 @@ impl<W: Write> Replies<W> {
             self.bytes.truncate(KEEP_BYTES);
             self.bytes.shrink_to_fit();
         }
-        Ok(())
+        self.to.flush()
     }
 
-    /// Sends if enough waits.
+    /// Sends if enough waits; fails as [`send`](Self::send) in any case.
     pub(crate) fn send_if_full(&mut self) -> io::Result<()> {
-        if self.filled >= SEND_AT_BYTES { self.send() } else { Ok(()) }
+        if self.filled >= SEND_AT_BYTES { self.send() } else { self.to.flush() }
     }
 
     /// The writer.

@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use block_device::{Error, ErrorKind, Result};
 
-use crate::connection;
+use crate::connection::{self, Ending};
 use crate::listen::{Address, Listen};
 use crate::sys::{self, Socket};
 use crate::{Counters, Export, Limits};
+
+/// How many connections may be in their handshake beside the clients: newcomers who mean it do not displace each other, and
+/// those for whom there is no place can be told so.
+const HANDSHAKES: usize = 16;
 
 /// A server that listens, and serves once [`run`](Self::run) is called. Clients that connect before wait.
 ///
@@ -36,7 +41,7 @@ pub struct Stopper {
 pub struct Served {
     /// Connections accepted and served.
     pub connections: u64,
-    /// Connections closed at once because too many were open, all of them beyond their handshake.
+    /// Clients told that as many as are allowed were connected already.
     pub refused: u64,
     /// Connections closed in their handshake, to make room for a newcomer.
     pub displaced: u64,
@@ -47,7 +52,7 @@ pub struct Served {
 }
 
 struct Shared {
-    stopping: AtomicBool,
+    ending: Ending,
     wake: sys::Wake,
     state: Mutex<State>,
     /// Signalled when the last connection closes.
@@ -63,8 +68,8 @@ struct State {
 
 struct Open {
     socket: Arc<Socket>,
-    /// Whether it has come to its requests. Until then it must make room when others need it.
-    begun: bool,
+    /// Whether it may send requests. Until then it must make room when others need it.
+    admitted: bool,
 }
 
 impl Server {
@@ -95,8 +100,8 @@ impl Server {
             Listen::Tcp(address) | Listen::TcpRemote(address) => sys::Listener::bind_tcp(*address)?,
             Listen::Inherited => sys::Listener::inherited()?,
         };
-        let stopping = AtomicBool::new(false);
-        let shared = Arc::new(Shared { stopping, wake, state: Mutex::default(), idle: Condvar::new() });
+        let shared =
+            Arc::new(Shared { ending: Ending::default(), wake, state: Mutex::default(), idle: Condvar::new() });
         Ok(Self { listener, export, limits, shared })
     }
 
@@ -134,41 +139,30 @@ impl Server {
     /// Serves until stopped. Then finishes what was received, flushes the disk and removes the socket, in this order.
     ///
     /// # Errors
-    /// Of the last flush (law 2), or of a listener that has failed for good; the server has ended properly then too.
+    /// Of the last flush (law 2); the server has ended properly then too.
     pub fn run(self) -> Result<Served> {
         let Self { mut listener, export, limits, shared } = self;
         tracing::debug!(uri = listener.address().uri(), "serving");
         let (export, shared) = (&export, &*shared);
-        let accepted = thread::scope(|scope| {
+        thread::scope(|scope| {
             let mut number = 0;
-            let result = loop {
-                match listener.accept() {
-                    Ok(None) => break Ok(()),
-                    Ok(Some(socket)) => {
-                        number += 1;
-                        admit(scope, number, socket, export, limits, shared);
-                    }
-                    Err(error) if sys::is_temporary(&error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
-                        listener.pause();
-                    }
-                    Err(error) => break Err(Error::from_io("accept a connection", error)),
-                }
+            let serve = |socket| {
+                number += 1;
+                serve(scope, number, socket, export, limits, shared);
             };
-            shared.stop();
+            accept_until_woken(|| listener.accept(), || listener.pause(), serve);
             listener.close();
             shared.finish(limits);
-            result
         });
         let flushed = if export.disk.geometry().read_only { Ok(()) } else { export.disk.flush() };
         drop(listener);
         let served = shared.state().served;
-        if served.refused + served.displaced > 1 {
+        if served.refused + served.displaced > 0 {
             let Served { refused, displaced, .. } = served;
             tracing::warn!(refused, displaced, "more connections came than are allowed at once");
         }
         tracing::debug!(?served, "stopped");
-        flushed.and(accepted).map(|()| served)
+        flushed.map(|()| served)
     }
 
     fn address(&self) -> &Address {
@@ -176,8 +170,32 @@ impl Server {
     }
 }
 
-/// Serves one client on a thread of its own, unless there are too many.
-fn admit<'scope>(
+/// Hands every client to `serve`. No error ends it: what accept(2) reports, such as a network that is down or a lack of
+/// files, is about one client or passes.
+fn accept_until_woken<C>(accept: impl Fn() -> io::Result<Option<C>>, pause: impl Fn(), mut serve: impl FnMut(C)) {
+    let mut failing = false;
+    loop {
+        match accept() {
+            Ok(Some(client)) => {
+                failing = false;
+                serve(client);
+            }
+            Ok(None) => return,
+            Err(error) => {
+                // The first as a warning: it may go on for long.
+                if std::mem::replace(&mut failing, true) {
+                    tracing::debug!(%error, "a connection could not be accepted");
+                } else {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                }
+                pause();
+            }
+        }
+    }
+}
+
+/// Serves one client on a thread of its own.
+fn serve<'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     number: u64,
     socket: Socket,
@@ -187,15 +205,13 @@ fn admit<'scope>(
 ) {
     let peer = socket.peer();
     let socket = Arc::new(socket);
-    if !shared.register(number, &peer, &socket, limits) {
-        return;
-    }
+    shared.register(number, &socket, limits);
     let serve = move || {
         let _entered = tracing::info_span!("nbd", connection = number).entered();
         tracing::info!(peer, "connection opened");
         // A panic is a mistake in a block device or here. It ends this connection, not the others.
-        let begun = || shared.begun(number);
-        let serve = || connection::serve(&socket, export, limits, &shared.stopping, &begun);
+        let admit = || shared.admit(number, limits);
+        let serve = || connection::serve(&socket, export, limits, &shared.ending, &admit);
         let result = catch_unwind(AssertUnwindSafe(serve));
         let counters = match result {
             Ok((counters, Ok(closing))) => {
@@ -225,45 +241,39 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// False, and counted as refused, if there are too many. Who has not come to a request makes room first: silent
-    /// connections cannot keep out a client that means it.
-    fn register(&self, number: u64, peer: &str, socket: &Arc<Socket>, limits: Limits) -> bool {
+    /// Who is still in its handshake makes room if there are too many.
+    fn register(&self, number: u64, socket: &Arc<Socket>, limits: Limits) {
         let mut state = self.state();
-        if state.open.len() >= limits.max_connections {
-            let most = limits.max_connections;
-            // The first as a warning, the others quietly: they are counted at the end.
-            let first = state.served.refused + state.served.displaced == 0;
-            let Some(oldest) = state.open.iter().find(|(_, open)| !open.begun).map(|(&oldest, _)| oldest) else {
-                state.served.refused += 1;
-                if first {
-                    tracing::warn!(connection = number, peer, "refused: {most} connections are open already");
-                } else {
-                    tracing::debug!(connection = number, peer, "refused: {most} connections are open already");
-                }
-                return false;
-            };
+        if state.open.len() >= limits.max_connections.saturating_add(HANDSHAKES)
+            && let Some(oldest) = state.open.iter().find(|(_, open)| !open.admitted).map(|(&oldest, _)| oldest)
+            && let Some(open) = state.open.remove(&oldest)
+        {
+            open.socket.close();
             state.served.displaced += 1;
-            if let Some(open) = state.open.remove(&oldest) {
-                open.socket.close();
-            }
-            if first {
-                tracing::warn!(
-                    connection = oldest,
-                    "closed in its handshake: {most} connections are open, and one more came"
-                );
-            } else {
-                tracing::debug!(connection = oldest, "closed in its handshake: one more came");
-            }
+            tracing::debug!(connection = oldest, "closed in its handshake: too many are, and one more came");
         }
         state.served.connections += 1;
-        state.open.insert(number, Open { socket: Arc::clone(socket), begun: false });
-        true
+        state.open.insert(number, Open { socket: Arc::clone(socket), admitted: false });
     }
 
-    /// The connection has come to its requests.
-    fn begun(&self, number: u64) {
-        if let Some(open) = self.state().open.get_mut(&number) {
-            open.begun = true;
+    /// Whether there is a place for a connection to begin with requests.
+    fn admit(&self, number: u64, limits: Limits) -> bool {
+        let mut state = self.state();
+        let is_full = state.open.values().filter(|open| open.admitted).count() >= limits.max_connections;
+        if is_full {
+            // The first as a warning, the others quietly: they are counted at the end.
+            if state.served.refused == 0 {
+                tracing::warn!("refused: {} clients are connected already", limits.max_connections);
+            }
+            state.served.refused += 1;
+        }
+        match state.open.get_mut(&number) {
+            Some(open) => {
+                open.admitted = !is_full;
+                open.admitted
+            }
+            // It had to make room a moment ago.
+            None => false,
         }
     }
 
@@ -277,7 +287,7 @@ impl Shared {
     }
 
     fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+        self.ending.stopping.store(true, Ordering::Release);
         self.wake.wake();
     }
 
@@ -291,8 +301,9 @@ impl Shared {
         let wait = self.idle.wait_timeout_while(state, limits.grace, |state| !state.open.is_empty());
         let (mut state, _) = wait.unwrap_or_else(PoisonError::into_inner);
         state.served.cut_off = state.open.len() as u64;
+        self.ending.cut_off.store(true, Ordering::Release);
         for (connection, open) in &state.open {
-            tracing::warn!(connection, "cut off: it did not take its last replies in time");
+            tracing::warn!(connection, "cut off: what it had asked for took too long, or it did not take its replies");
             open.socket.close();
         }
     }
@@ -316,6 +327,28 @@ impl fmt::Debug for Server {
 
 impl fmt::Debug for Stopper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stopper").field("stopping", &self.shared.stopping).finish_non_exhaustive()
+        f.debug_struct("Stopper").field("ending", &self.shared.ending).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    #[test]
+    fn no_error_of_accept_ends_the_server() {
+        use io::ErrorKind::{
+            ConnectionAborted, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable, Other, OutOfMemory,
+        };
+        let errors =
+            [ConnectionAborted, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable, Other, OutOfMemory];
+        // A client after every error, and then the end.
+        let coming = RefCell::new(errors.iter().flat_map(|&kind| [Err(kind.into()), Ok(Some(()))]));
+        let (pauses, mut served) = (Cell::new(0), 0);
+        let accept = || coming.borrow_mut().next().unwrap_or(Ok(None));
+        accept_until_woken(accept, || pauses.set(pauses.get() + 1), |()| served += 1);
+        assert_eq!((pauses.get(), served), (errors.len(), errors.len()));
     }
 }

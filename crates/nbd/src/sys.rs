@@ -5,9 +5,9 @@
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub(crate) use unix::{Listener, Socket, Wake, host_name, is_temporary};
+pub(crate) use unix::{HAS_UNIX_SOCKETS, Listener, Socket, Wake, host_name};
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
-pub(crate) use windows::{Listener, Socket, Wake, host_name, is_temporary};
+pub(crate) use windows::{HAS_UNIX_SOCKETS, Listener, Socket, Wake, host_name};

@@ -19,6 +19,10 @@ use crate::replies::Replies;
 /// Long reads and writes pass in pieces of about this size, so that they stay in the second-level cache and a
 /// connection's memory stays small.
 const PIECE_BYTES: usize = 256 << 10;
+/// The longest piece that a client may insist on having in one ("don't fragment").
+const WHOLE_BYTES: u32 = 4 << 20;
+/// Discards and zeroes may be of 4 GiB: they are carried out in steps of this size, between which they can be cut off.
+const STEP_BYTES: u64 = 32 << 20;
 
 /// What to do after a step of the transmission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +85,6 @@ struct IncomingWrite {
     offset: u64,
     left_bytes: usize,
     force_unit_access: bool,
-    /// Whether a part has been written already.
-    split: bool,
     /// Why the data is only dropped.
     failure: Option<Failure>,
 }
@@ -125,7 +127,8 @@ impl Transmission {
     /// given again, with more behind it; `input` must be able to grow to 512 KiB.
     ///
     /// # Errors
-    /// Those of the writer beneath `replies`, which are the end of the connection.
+    /// Those of the writer beneath `replies`, which are the end of the connection. Its flush is asked before every request,
+    /// and within long ones: a writer that has been cut off ends the rest by failing there.
     pub fn advance<W: Write>(
         &mut self,
         input: &[u8],
@@ -172,47 +175,46 @@ impl Transmission {
         }
         let &Request { flags, command, cookie, offset, length } = request;
         let length = u64::from(length);
+        if command == command::READ {
+            return self.read(request, replies);
+        }
         let force_unit_access = flags & command_flag::FUA != 0;
-        let durability = durability(force_unit_access);
+        if force_unit_access || length > PIECE_BYTES as u64 || matches!(command, command::FLUSH | command::CACHE) {
+            // Whatever may take long must not keep earlier replies waiting.
+            replies.send()?;
+        }
         let mut fast_only = false;
-        let result = match command {
-            command::READ => return self.read(request, replies),
+        let mut result = match command {
             command::BLOCK_STATUS => {
                 self.block_status(request, replies);
                 return Ok(());
             }
-            command::FLUSH => {
-                // Whatever takes long must not keep earlier replies waiting.
-                replies.send()?;
-                self.disk.flush()
-            }
+            command::FLUSH => self.disk.flush(),
             command::TRIM => {
-                // A trim is a hint: a host that turns out not to support it has honoured it.
-                let result = match self.disk.discard(offset, length) {
-                    Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
-                    result => result,
-                };
-                if force_unit_access {
-                    replies.send()?;
-                    result.and_then(|()| self.disk.flush())
-                } else {
-                    result
-                }
+                in_steps(offset, length, STEP_BYTES, replies, |step| {
+                    match self.disk.discard(step.start(), step.len()) {
+                        // A trim is a hint: a host that turns out not to support it has honoured it.
+                        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+                        result => result,
+                    }
+                })?
             }
             command::WRITE_ZEROES => {
                 let may_unmap = flags & command_flag::NO_HOLE == 0;
                 fast_only = flags & command_flag::FAST_ZERO != 0;
-                if force_unit_access || !may_unmap {
-                    replies.send()?;
-                }
-                self.disk.write_zeroes(offset, length, ZeroMode { may_unmap, fast_only }, durability).map(drop)
+                // What must be fast is done as a whole or not at all.
+                let step_bytes = if fast_only { u64::MAX } else { STEP_BYTES };
+                let mode = ZeroMode { may_unmap, fast_only };
+                in_steps(offset, length, step_bytes, replies, |step| {
+                    self.disk.write_zeroes(step.start(), step.len(), mode, Durability::Cached).map(drop)
+                })?
             }
-            command::CACHE => {
-                replies.send()?;
-                self.cache(offset, length, replies)
-            }
+            command::CACHE => self.cache(offset, length, replies),
             _ => unreachable!("check() knows the commands"),
         };
+        if force_unit_access && matches!(command, command::TRIM | command::WRITE_ZEROES) {
+            result = result.and_then(|()| self.disk.flush());
+        }
         let outcome = result.map_err(|error| self.failure(&error, command, fast_only));
         self.finish(cookie, outcome, replies);
         Ok(())
@@ -255,6 +257,9 @@ impl Transmission {
             let errno = if splits { Errno::Overflow } else { Errno::Invalid };
             return Err(Failure::new(errno, "it is longer than the largest request"));
         }
+        if flags & command_flag::DF != 0 && length > WHOLE_BYTES {
+            return Err(Failure::new(Errno::Overflow, "it is too long to be answered in one piece"));
+        }
         if command == command::BLOCK_STATUS {
             if !self.agreement.base_allocation {
                 return Err(Failure::new(Errno::Invalid, "no metadata context was chosen"));
@@ -272,7 +277,6 @@ impl Transmission {
             offset: request.offset,
             left_bytes: request.length as usize,
             force_unit_access: request.flags & command_flag::FUA != 0,
-            split: false,
             failure: self.check(request).err(),
         }
     }
@@ -291,17 +295,14 @@ impl Transmission {
             (false, None) => self.piece_of(write.offset, input.len()),
         };
         if write.failure.is_none() && taken > 0 {
-            let force_unit_access = last && write.force_unit_access;
-            if force_unit_access {
+            let durability = if last && write.force_unit_access {
                 replies.send()?;
-            }
-            let now = durability(force_unit_access && !write.split);
-            let mut result = self.disk.write(write.offset, &input[..taken], now);
-            if force_unit_access && write.split {
-                // The earlier pieces must be durable too.
-                result = result.and_then(|()| self.disk.flush());
-            }
-            match result {
+                // Its flush covers the earlier pieces too.
+                Durability::ForceUnitAccess
+            } else {
+                Durability::Cached
+            };
+            match self.disk.write(write.offset, &input[..taken], durability) {
                 Ok(()) => self.counters.bytes_written += taken as u64,
                 Err(error) => write.failure = Some(self.failure(&error, command::WRITE, false)),
             }
@@ -312,7 +313,6 @@ impl Transmission {
             // Cannot pass the end of the disk while there is no failure, and does not matter when there is.
             write.offset = write.offset.saturating_add(taken as u64);
             write.left_bytes -= taken;
-            write.split |= taken > 0;
             self.incoming = Some(write);
         }
         Ok(taken)
@@ -368,8 +368,22 @@ impl Transmission {
     }
 }
 
-const fn durability(force_unit_access: bool) -> Durability {
-    if force_unit_access { Durability::ForceUnitAccess } else { Durability::Cached }
+/// Does `act` for all of a range in steps, unless the connection is cut off in between.
+fn in_steps<W: Write>(
+    offset: u64,
+    length: u64,
+    step_bytes: u64,
+    replies: &mut Replies<W>,
+    mut act: impl FnMut(ByteRange) -> block_device::Result<()>,
+) -> io::Result<block_device::Result<()>> {
+    // Of nothing there is no range, and nothing to do.
+    for step in ByteRange::at(offset, length).into_iter().flat_map(|range| range.chunks(step_bytes)) {
+        replies.send_if_full()?;
+        if let Err(error) = act(step) {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// The length of a range that is no longer than a request.

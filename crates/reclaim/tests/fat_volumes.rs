@@ -1,4 +1,5 @@
 //! Real FAT volumes: made by mkfs.vfat, filled and emptied by mtools, judged by fsck.vfat.
+#![cfg(unix)]
 
 mod support;
 

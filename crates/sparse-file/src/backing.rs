@@ -8,6 +8,7 @@ use std::io;
 use crate::holder::Holder;
 #[cfg(feature = "model")]
 use crate::model::{self, ModelFile};
+use crate::ntfs::{Facts, StreamName};
 use crate::{Access, ByteRange, Extent, Support, sys};
 
 /// An open file.
@@ -49,7 +50,6 @@ same_on_both! {
     fn set_len(len_bytes: u64) -> io::Result<()>;
     fn read_at(offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
     fn write_at(offset: u64, data: &[u8]) -> io::Result<usize>;
-    fn write_at_durable(offset: u64, data: &[u8]) -> io::Result<usize>;
     fn sync() -> io::Result<()>;
     fn allocated_bytes() -> io::Result<u64>;
     fn free_bytes() -> io::Result<u64>;
@@ -62,6 +62,9 @@ same_on_both! {
     fn granularity_bytes() -> u64;
     fn max_file_bytes() -> u64;
     fn support(access: Access) -> io::Result<Support>;
+    fn leaves_holes() -> io::Result<bool>;
+    fn ntfs_facts(len_bytes: u64) -> io::Result<Option<Facts>>;
+    fn stream_names() -> io::Result<Vec<StreamName>>;
 }
 
 impl Backing {

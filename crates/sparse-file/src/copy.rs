@@ -4,6 +4,7 @@
 //!   source, shared lock          DST.partial, exclusive lock            DST
 //!        |                              |                                |
 //!        +-- clone, if they can --------+                                |
+//!        +-- named streams (NTFS)       |                                |
 //!        +-- else the map, in batches   |                                |
 //!              |   several workers: ----+-- flush -- rename, never ------+
 //!              |   copy, or scan for zeroes          replacing
@@ -14,6 +15,7 @@
 //! there is `DST.partial`; it is never continued, because nothing in it says from which source it came.
 
 mod partial;
+mod streams;
 mod transfer;
 mod verify;
 mod walk;
@@ -106,7 +108,13 @@ pub struct CopyReport {
     pub holes_filled_bytes: u64,
     /// Data of the source that was all zero and is a hole in the destination.
     pub zeroes_left_out_bytes: u64,
-    /// What the destination occupies, as its file system says after the flush.
+    /// Named streams that came along (NTFS), each with its own holes and mark. The figures above do not count them.
+    pub streams_copied: u64,
+    /// The bytes of those streams.
+    pub stream_bytes: u64,
+    /// Named streams of the source that the destination has no place for.
+    pub streams_left_out: u64,
+    /// What the destination occupies, as its file system says after the flush; named streams apart.
     pub allocated_bytes: u64,
     /// The two were read again and are equal.
     pub verified: bool,
@@ -117,6 +125,9 @@ pub struct CopyReport {
 /// Where the file systems can share extents the copy is a clone, unless [`CopyOptions`] ask for another allocation than
 /// the source has. Otherwise data extents are copied, several at a time, in a few megabytes of memory; what reads as
 /// zeroes by the map (holes, and parts allocated and never written) becomes a hole. Nothing is allocated ahead.
+///
+/// On NTFS the named streams of the source come along, where the file system of the destination has such streams; a
+/// stream can also be the source or the destination itself, and is copied alone then.
 ///
 /// The source is held with a shared lock. Writers that know no locks are noticed by its length and times, before and
 /// after.
@@ -222,9 +233,10 @@ fn fill_unchanged(
     options: &CopyOptions,
     observer: &mut dyn CopyObserver,
 ) -> Result<CopyReport> {
-    let copied = fill(source, target, cloned, options, observer).and_then(|report| {
+    let copied = streams::copy_all(source, target, options, observer).and_then(|streams| {
+        let report = fill(source, target, cloned, options, observer)?;
         unchanged(source, before)?;
-        Ok(report)
+        Ok(streams.add_to(report))
     });
     copied.map_err(|error| match error.kind() {
         // Where the source itself explains a difference, that is what happened.
@@ -273,6 +285,9 @@ fn fill(
         holes_kept_bytes,
         holes_filled_bytes,
         zeroes_left_out_bytes: tally.zeroes,
+        streams_copied: 0,
+        stream_bytes: 0,
+        streams_left_out: 0,
         allocated_bytes: target.allocated_bytes()?,
         verified: options.verify,
     })
@@ -333,10 +348,11 @@ fn stamp(source: &SparseFile) -> Result<Stamp> {
 
 /// Checks that the source is still what it was when the copy began.
 fn unchanged(source: &SparseFile, before: Stamp) -> Result<()> {
-    let after = stamp(source)?;
+    // The times of a stream are those of its file, to which the copy may belong too; its share mode keeps writers out.
+    let is_same = source.is_stream() || stamp(source)? == before;
     let len_bytes = source.backing.len_bytes().map_err(|error| source.failed(COPY, error))?;
     let why = match len_bytes.cmp(&source.len_bytes()) {
-        _ if after == before && len_bytes == source.len_bytes() => return Ok(()),
+        _ if is_same && len_bytes == source.len_bytes() => return Ok(()),
         core::cmp::Ordering::Equal => "it was changed while it was copied".to_owned(),
         grown => format!(
             "it {} from {} to {len_bytes} bytes while it was copied",

@@ -59,7 +59,6 @@ pub struct SparseFile {
 pub(crate) struct Lacks {
     pub(crate) punch: AtomicBool,
     pub(crate) zero_range: AtomicBool,
-    pub(crate) durable_write: AtomicBool,
 }
 
 impl SparseFile {
@@ -75,13 +74,23 @@ impl SparseFile {
     /// the directory is missing; [`ErrorKind::InvalidInput`] for a length of zero or off the 512-byte grid;
     /// [`ErrorKind::TooLarge`] above what the file system, this process or a signed 64-bit number can hold;
     /// [`ErrorKind::NoSpace`] where a dense file does not fit; [`ErrorKind::Refused`] where the directory makes new files
-    /// encrypted or compressed.
+    /// encrypted or compressed, and for [`Allocation::Sparse`] on a file system without holes (law 10).
     pub fn create(path: &Path, len_bytes: u64, allocation: Allocation) -> Result<Self> {
+        Self::create_unless(path, len_bytes, allocation, allocation == Allocation::Sparse)
+    }
+
+    /// Makes a file as [`create`](Self::create) does; one without holes where the file system has none.
+    #[cfg(feature = "model")]
+    pub(crate) fn create_with_holes_if_possible(path: &Path, len_bytes: u64) -> Result<Self> {
+        Self::create_unless(path, len_bytes, Allocation::Sparse, false)
+    }
+
+    fn create_unless(path: &Path, len_bytes: u64, allocation: Allocation, needs_holes: bool) -> Result<Self> {
         check_length_of_new(path, len_bytes)?;
         let file = sys::create(path, false)?;
         let made = Self::assemble(file, path, Access::ReadWrite, len_bytes);
         let prepared = made
-            .prepare(allocation)
+            .prepare(allocation, needs_holes)
             .and_then(|()| sys::sync_directory_of(path).map_err(|error| Error::from_io(CREATE, error)));
         match prepared {
             Ok(()) => Ok(made),
@@ -123,10 +132,13 @@ impl SparseFile {
     }
 
     /// Makes a new, empty file what it is to be, durably.
-    pub(crate) fn prepare(&self, allocation: Allocation) -> Result<()> {
+    pub(crate) fn prepare(&self, allocation: Allocation, needs_holes: bool) -> Result<()> {
         let os = |error| Error::from_io(CREATE, error);
         if !self.backing.lock(true).map_err(os)? {
             return Err(in_use(CREATE, self.backing.holder()));
+        }
+        if needs_holes {
+            self.refuse_without_holes(CREATE, "the image")?;
         }
         self.set_len_of_new(CREATE)?;
         if allocation == Allocation::Dense {
@@ -135,6 +147,17 @@ impl SparseFile {
         let last = self.len_bytes - SECTOR_BYTES;
         self.write_at(last, &[0; SECTOR_BYTES as usize])?;
         self.backing.sync().map_err(os)
+    }
+
+    /// Refuses a new, empty file that would occupy its whole length (law 10).
+    pub(crate) fn refuse_without_holes(&self, operation: &'static str, what: &str) -> Result<()> {
+        if self.backing.leaves_holes().map_err(|error| self.failed("probe", error))? {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Refused, operation)
+            .at_path(self.path.display())
+            .because(format!("its file system has no holes: {what} would occupy its whole length"))
+            .advise(format!("choose a place on {}, or ask for a dense one (--dense)", sys::WITH_HOLES)))
     }
 
     /// Gives a new, empty file its length.
@@ -222,36 +245,12 @@ impl SparseFile {
     /// shorter since it was opened; [`ErrorKind::NoSpace`] with the offset at which the host was full (law 9): what was
     /// written before stays.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
-        self.write_with(offset, data, Backing::write_at)
-    }
-
-    /// Writes all of `data` at `offset`, and returns once it would survive a power cut.
-    ///
-    /// # Errors
-    /// As [`write_at`](Self::write_at) and [`sync`](Self::sync).
-    pub fn write_at_durable(&self, offset: u64, data: &[u8]) -> Result<()> {
-        if !self.lacks.durable_write.load(Relaxed) {
-            match self.write_with(offset, data, Backing::write_at_durable) {
-                Err(error) if error.kind() == ErrorKind::Unsupported => self.lacks.durable_write.store(true, Relaxed),
-                done => return done,
-            }
-        }
-        self.write_at(offset, data)?;
-        self.sync()
-    }
-
-    fn write_with(
-        &self,
-        offset: u64,
-        data: &[u8],
-        write: impl Fn(&Backing, u64, &[u8]) -> io::Result<usize>,
-    ) -> Result<()> {
         let Some(range) = self.request("write", offset, data.len())? else { return Ok(()) };
         self.check_writable("write", range)?;
         let mut done = 0;
         while done < data.len() {
             let at = offset + done as u64;
-            match write(&self.backing, at, &data[done..]) {
+            match self.backing.write_at(at, &data[done..]) {
                 Ok(0) => return Err(self.failed("write", io::ErrorKind::WriteZero.into()).at_offset(at)),
                 Ok(count) => done += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

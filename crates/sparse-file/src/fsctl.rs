@@ -11,6 +11,7 @@
 //! | [`allocated_ranges`] | `FSCTL_QUERY_ALLOCATED_RANGES` | \[MS-FSCC\] 2.3.52, \[MS-FSA\] 2.1.5.10.22 |
 //! | [`file_level_trim`] | `FSCTL_FILE_LEVEL_TRIM` | \[MS-FSCC\] 2.3.13, \[MS-FSA\] 2.1.5.10.6 |
 //! | [`compression`] | `FSCTL_GET_COMPRESSION` | \[MS-FSCC\] 2.3.19 |
+//! | [`decompress`] | `FSCTL_SET_COMPRESSION` | \[MS-FSCC\] 2.3.67, \[MS-FSA\] 2.1.5.10.30 |
 //! | [`valid_data_bytes`] | `FSCTL_QUERY_FILE_REGIONS` | \[MS-FSCC\] 2.3.55 |
 //! | [`duplicate_extents`] | `FSCTL_DUPLICATE_EXTENTS_TO_FILE` | \[MS-FSCC\] 2.3.7 |
 //!
@@ -35,6 +36,8 @@ pub const QUERY_ALLOCATED_RANGES: u32 = 0x0009_40CF;
 pub const FILE_LEVEL_TRIM: u32 = 0x0009_8208;
 /// `FSCTL_GET_COMPRESSION`.
 pub const GET_COMPRESSION: u32 = 0x0009_003C;
+/// `FSCTL_SET_COMPRESSION`.
+pub const SET_COMPRESSION: u32 = 0x0009_C040;
 /// `FSCTL_QUERY_FILE_REGIONS`.
 pub const QUERY_FILE_REGIONS: u32 = 0x0009_0284;
 /// `FSCTL_DUPLICATE_EXTENTS_TO_FILE`.
@@ -178,6 +181,17 @@ pub fn compression(file: &impl Control) -> Result<bool, Status> {
         [low, high] => Ok((*low, *high) != (0, 0)),
         _ => Err(Status::BAD_ANSWER),
     }
+}
+
+/// Stores the stream without compression from now on, and expands what is compressed. Needs the rights to read and to
+/// write data.
+///
+/// # Errors
+/// [`Status::DISK_FULL`] where the expanded stream does not fit; [`Status::INVALID_FUNCTION`] for an encrypted stream,
+/// and where the file system has no compression.
+pub fn decompress(file: &impl Control) -> Result<(), Status> {
+    const COMPRESSION_FORMAT_NONE: u16 = 0;
+    file.control(SET_COMPRESSION, &COMPRESSION_FORMAT_NONE.to_le_bytes(), &mut []).map(drop)
 }
 
 /// How many bytes from the start of a file of `len_bytes` have ever been written: the valid data length. Beyond it

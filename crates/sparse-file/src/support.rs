@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// File systems of this system that have holes, in words for advice: `ext4, xfs, btrfs or tmpfs`, `NTFS or ReFS`.
+pub const WITH_HOLES: &str = crate::sys::WITH_HOLES;
+
 /// Whether something can be done here, as found by trying it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ability {

@@ -8,25 +8,28 @@
 //! ```text
 //! opening and locking
 //!   fn create(path: &Path, private: bool) -> Result<File>
+//!   fn create_stream(path: &Path, sparse: bool) -> Result<File>      // path names a stream: `disk.img:backup`
 //!   fn open(path: &Path, access: Access) -> Result<File>
 //!   fn lock(file: &File, exclusive: bool) -> io::Result<bool>
 //!   fn holder(file: &File) -> Option<Holder>
 //!   fn sees_everybody() -> bool          // whether `holder` sees what every process has open
 //!   fn remove_created(path: &Path, file: &File)
+//!   fn decompress(path: &Path) -> Result<bool>
 //!   fn sync_directory_of(path: &Path) -> io::Result<()>
 //! length and content
 //!   fn len_bytes(file: &File) -> io::Result<u64>
 //!   fn set_len(file: &File, len_bytes: u64) -> io::Result<()>
 //!   fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize>
 //!   fn write_at(file: &File, offset: u64, data: &[u8]) -> io::Result<usize>
-//!   fn write_at_durable(file: &File, offset: u64, data: &[u8]) -> io::Result<usize>
 //!   fn sync(file: &File) -> io::Result<()>
 //! the map
 //!   struct Mapper<'a>
 //!   fn Mapper::new(file: &'a File) -> Self
 //!   fn Mapper::next(&mut self, range: ByteRange, found: &mut Vec<Extent>) -> io::Result<u64>
 //! space
+//!   const WITH_HOLES: &str               // file systems that have holes, for advice
 //!   const NEEDS_MARK: bool
+//!   fn leaves_holes(file: &File) -> io::Result<bool>    // for a new, empty file; it is empty again afterwards
 //!   const ALLOCATED_SOURCE: &str
 //!   fn allocated_bytes(file: &File) -> io::Result<u64>
 //!   fn free_bytes(file: &File) -> io::Result<u64>
@@ -47,6 +50,9 @@
 //!   fn granularity_bytes(file: &File) -> u64
 //!   fn max_file_bytes(file: &File) -> u64
 //!   fn support(file: &File, access: Access) -> io::Result<Support>
+//!   fn ntfs_facts(file: &File, len_bytes: u64) -> io::Result<Option<Facts>>
+//!   fn stream_names(file: &File) -> io::Result<Vec<StreamName>>
+//!   fn words_of_windows_error(code: u32) -> Option<String>
 //! the sole opener
 //!   struct Lease<'a>          // released when dropped
 //!   fn lease(file: &'a File) -> io::Result<Option<Lease<'a>>>    // None: somebody else has it open; Unsupported: no leases here

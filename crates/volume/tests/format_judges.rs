@@ -1,4 +1,5 @@
 //! Formatted volumes before the tools that everyone else uses.
+#![cfg(unix)]
 
 mod disks;
 mod judge;

@@ -8,6 +8,7 @@ mod loop_device;
 mod mounts;
 mod partitions;
 mod target;
+mod unlike_windows;
 
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
@@ -22,8 +23,17 @@ use loop_device::{Binding, Control, LoopDevice, bound, identity, not_permitted};
 use mounts::MountTable;
 use partitions::Partition;
 
-pub(crate) fn attach(image: &Path, file: &File, options: &AttachOptions) -> Result<Attached> {
-    attach_unnamed(image, file, options).map_err(|error| error.at_path(image.display()))
+pub(crate) use unlike_windows::{
+    detach_forced, driver_install, driver_remove, driver_start, driver_status, driver_stop,
+};
+
+pub(crate) fn attach(image: &Path, file: File, options: &AttachOptions) -> Result<Attached> {
+    let attached = unlike_windows::refuse_drive_options(options).and_then(|()| attach_unnamed(image, &file, options));
+    attached.map_err(|error| {
+        // Closing is not enough: a process that another thread is just starting has a copy of every open file.
+        let _ = rustix::fs::flock(&file, rustix::fs::FlockOperation::Unlock);
+        error.at_path(image.display())
+    })
 }
 
 fn attach_unnamed(image: &Path, file: &File, options: &AttachOptions) -> Result<Attached> {
@@ -49,9 +59,15 @@ fn attach_unnamed(image: &Path, file: &File, options: &AttachOptions) -> Result<
     file.sync_all().map_err(io)?;
     let (device, handle) = control.bind(&image, file, sector_bytes, options.read_only)?;
     match furnish(&device, &handle, options, mount_at.as_deref(), &mut notes) {
-        Ok(mounted_at) => {
-            Ok(Attached { image, device: device.path(), mounted_at, read_only: options.read_only, ours: true, notes })
-        }
+        Ok(mounted_at) => Ok(Attached {
+            image,
+            device: device.path(),
+            mounted_at,
+            read_only: options.read_only,
+            ours: true,
+            counters: None,
+            notes,
+        }),
         Err(error) => match release_all(&device, handle, "attach") {
             Ok(()) => Err(error),
             Err(left) => {
@@ -333,6 +349,7 @@ fn describe(binding: &Binding, table: &MountTable) -> Attached {
         mounted_at: table.of(&binding.device).into_iter().map(|mount| mount.mount_point.clone()).collect(),
         read_only: binding.read_only,
         ours: binding.ours,
+        counters: None,
         notes,
     }
 }

@@ -69,7 +69,7 @@ fn law7_an_image_is_attached_once() {
     let alias = image.directory.path().join("alias.img");
     fs::hard_link(&image.path, &alias).expect("link");
     let file = File::open(&alias).expect("the image");
-    assert_error(attach(&alias, &file, &read_only), ErrorKind::InUse, &["alias.img", device]);
+    assert_error(attach(&alias, file, &read_only), ErrorKind::InUse, &["alias.img", device]);
     assert_eq!(find(&alias).expect("find").expect("attached").device, first.device);
     detach(&alias).expect("detach");
 
@@ -127,7 +127,7 @@ fn a_read_only_device_takes_no_writes() {
     assert!(fs::read(&image.path).expect("the image") == before, "the image changed");
 
     let file = File::open(&image.path).expect("the image");
-    assert_error(attach(&image.path, &file, &AttachOptions::default()), ErrorKind::ReadOnly, &["read-only"]);
+    assert_error(attach(&image.path, file, &AttachOptions::default()), ErrorKind::ReadOnly, &["read-only"]);
     image.assert_untouched();
 }
 
@@ -211,7 +211,7 @@ fn an_image_that_is_no_disk_is_refused() {
     let attached = odd.attach(&AttachOptions::default()).expect("attach");
     assert!(attached.notes.iter().any(|note| note.contains("last 100 bytes")), "{:?}", attached.notes);
     let directory = File::open(tiny.directory.path()).expect("the directory");
-    let result = attach(tiny.directory.path(), &directory, &AttachOptions::default());
+    let result = attach(tiny.directory.path(), directory, &AttachOptions::default());
     assert_error(result, ErrorKind::InvalidInput, &["not a regular file"]);
 }
 
@@ -239,7 +239,7 @@ fn without_privileges_only_finding_works() {
         let file = File::open(&image.path).expect("the image");
         let read_only = AttachOptions { read_only: true, ..AttachOptions::default() };
         let words = ["only root", "sudo", "sparsedisk serve"];
-        assert_error(attach(&image.path, &file, &read_only), ErrorKind::PermissionDenied, &words);
+        assert_error(attach(&image.path, file, &read_only), ErrorKind::PermissionDenied, &words);
         assert_error(detach(&image.path), ErrorKind::PermissionDenied, &["disk.img", "only root"]);
         assert_error(detach(&attached.device), ErrorKind::PermissionDenied, &["only root"]);
         assert_error(list(), ErrorKind::PermissionDenied, &["only root"]);

@@ -202,7 +202,7 @@ fn what_an_attach_killed_between_device_and_mount_leaves_is_listed_and_detached(
     if let Some(path) = std::env::var_os(INSIDE) {
         let file = File::options().read(true).write(true).open(&path).expect("the image");
         let mount_at = Some(Path::new(&path).with_file_name("at"));
-        let _ = attach::attach(Path::new(&path), &file, &AttachOptions { mount_at, ..AttachOptions::default() });
+        let _ = attach::attach(Path::new(&path), file, &AttachOptions { mount_at, ..AttachOptions::default() });
         unreachable!("not killed");
     }
     let Some(_turn) = machine_has(&["mke2fs", "strace"]) else { return };

@@ -79,7 +79,7 @@ impl Image {
         let file = if options.read_only { File::open(&self.path).expect("the image") } else { self.open() };
         // A child may hold the previous lock until it execs.
         wait_until("the image's lock", || lock(&file, options.read_only).is_ok());
-        attach(&self.path, &file, options)
+        attach(&self.path, file, options)
     }
 
     pub(crate) fn attach_at(&self, directory: &Path) -> Attached {

@@ -41,7 +41,8 @@ fn partitions_appear_and_the_first_file_system_among_them_is_mounted() {
     ext4_at(&image, 2 * MIB);
     ext4_at(&image, 20 * MIB);
     let directory = image.mount_point("at");
-    let options = AttachOptions { read_only: false, mount_at: Some(directory.clone()), partitions };
+    let options =
+        AttachOptions { read_only: false, mount_at: Some(directory.clone()), partitions, ..AttachOptions::default() };
     let attached = image.attach(&options).expect("attach");
     let node = |number| PathBuf::from(format!("{}p{number}", attached.device.display()));
     for number in 1..=3 {
@@ -69,7 +70,8 @@ fn every_mount_point_of_every_partition_is_unmounted() {
     ext4_at(&image, 2 * MIB);
     ext4_at(&image, 20 * MIB);
     let [first, second, third] = ["first", "second", "third"].map(|name| image.mount_point(name));
-    let options = AttachOptions { read_only: false, mount_at: Some(first.clone()), partitions };
+    let options =
+        AttachOptions { read_only: false, mount_at: Some(first.clone()), partitions, ..AttachOptions::default() };
     let attached = image.attach(&options).expect("attach");
     let node = format!("{}p2", attached.device.display());
     rustix::mount::mount(node.as_str(), &second, "ext4", MountFlags::empty(), None).expect("mount");
@@ -103,7 +105,8 @@ fn where_dev_is_not_the_kernels_the_nodes_are_made_and_removed_again() {
     let control_node = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
     rustix::fs::mknodat(rustix::fs::CWD, "/dev/loop-control", control_node.0, control_node.1, control).expect("mknod");
 
-    let options = AttachOptions { read_only: false, mount_at: Some(directory.clone()), partitions };
+    let options =
+        AttachOptions { read_only: false, mount_at: Some(directory.clone()), partitions, ..AttachOptions::default() };
     let attached = image.attach(&options).expect("attach");
     let node = PathBuf::from(format!("{}p1", attached.device.display()));
     assert!(attached.device.exists() && node.exists());

@@ -85,14 +85,14 @@ impl Layer for Faulty {
         self.disk.read(offset, buffer)
     }
 
-    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
         match self.fault(Operation::Write) {
-            None => self.disk.write(offset, data, durability),
+            None => self.disk.write(offset, data, Durability::Cached),
             Some(Fault::Fail(kind)) => Err(Error::new(kind, "write").at_offset(offset).because("a fault was injected")),
             Some(Fault::Tear) => {
                 let block = usize::try_from(self.geometry().logical_block.bytes()).expect("at most 65536");
                 let half = data.len() / 2 / block * block;
-                self.disk.write(offset, &data[..half], durability)?;
+                self.disk.write(offset, &data[..half], Durability::Cached)?;
                 Err(Error::new(ErrorKind::Io, "write").at_offset(offset).because("a torn write was injected"))
             }
         }
@@ -108,8 +108,8 @@ impl Layer for Faulty {
         self.disk.discard(range.start(), range.len())
     }
 
-    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
         self.pass(Operation::WriteZeroes, "zero")?;
-        self.disk.write_zeroes(range.start(), range.len(), mode, durability)
+        self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached)
     }
 }

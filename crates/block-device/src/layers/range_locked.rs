@@ -78,9 +78,9 @@ impl Layer for RangeLocked {
         self.disk.read(offset, buffer)
     }
 
-    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
         let _guard = self.lock(ByteRange::at(offset, data.len() as u64)?, true);
-        self.disk.write(offset, data, durability)
+        self.disk.write(offset, data, Durability::Cached)
     }
 
     fn discard(&self, range: ByteRange) -> Result<()> {
@@ -88,8 +88,8 @@ impl Layer for RangeLocked {
         self.disk.discard(range.start(), range.len())
     }
 
-    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
         let _guard = self.lock(range, true);
-        self.disk.write_zeroes(range.start(), range.len(), mode, durability)
+        self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached)
     }
 }

@@ -1,6 +1,6 @@
 use disk_types::{ByteRange, Error, ErrorKind, Result, ZeroEffect, ZeroMode};
 
-use crate::{Discard, DiscardEffect, Disk, Durability, Geometry, Layer};
+use crate::{Discard, DiscardEffect, Disk, Geometry, Layer};
 
 /// A disk that nobody can change through this layer.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Layer for ReadOnly {
         Geometry { read_only: true, discard, ..geometry }
     }
 
-    fn write(&self, _: u64, _: &[u8], _: Durability) -> Result<()> {
+    fn write(&self, _: u64, _: &[u8]) -> Result<()> {
         refuse("write")
     }
 
@@ -43,7 +43,7 @@ impl Layer for ReadOnly {
         refuse("discard")
     }
 
-    fn write_zeroes(&self, _: ByteRange, _: ZeroMode, _: Durability) -> Result<ZeroEffect> {
+    fn write_zeroes(&self, _: ByteRange, _: ZeroMode) -> Result<ZeroEffect> {
         refuse("zero")
     }
 }

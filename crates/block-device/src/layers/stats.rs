@@ -62,8 +62,8 @@ impl Layer for Stats {
         self.count(&self.counters.reads, Some((&self.counters.read_bytes, buffer.len() as u64)), result)
     }
 
-    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
-        let result = self.disk.write(offset, data, durability);
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        let result = self.disk.write(offset, data, Durability::Cached);
         self.count(&self.counters.writes, Some((&self.counters.written_bytes, data.len() as u64)), result)
     }
 
@@ -76,8 +76,8 @@ impl Layer for Stats {
         self.count(&self.counters.discards, Some((&self.counters.discarded_bytes, range.len())), result)
     }
 
-    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
-        let result = self.disk.write_zeroes(range.start(), range.len(), mode, durability);
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
+        let result = self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached);
         self.count(&self.counters.zeroings, Some((&self.counters.zeroed_bytes, range.len())), result)
     }
 }

@@ -53,16 +53,16 @@ impl Layer for Window {
         self.disk.read(self.outer(offset), buffer)
     }
 
-    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
-        self.disk.write(self.outer(offset), data, durability)
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.disk.write(self.outer(offset), data, Durability::Cached)
     }
 
     fn discard(&self, range: ByteRange) -> Result<()> {
         self.disk.discard(self.outer(range.start()), range.len())
     }
 
-    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
-        self.disk.write_zeroes(self.outer(range.start()), range.len(), mode, durability)
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
+        self.disk.write_zeroes(self.outer(range.start()), range.len(), mode, Durability::Cached)
     }
 
     fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {

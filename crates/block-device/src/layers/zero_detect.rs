@@ -24,10 +24,10 @@ impl Layer for ZeroDetect {
         &self.disk
     }
 
-    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
         let Discard { granularity_bytes: granularity, effect } = self.disk.geometry().discard;
         if effect == DiscardEffect::Ignored {
-            return self.disk.write(offset, data, durability);
+            return self.disk.write(offset, data, Durability::Cached);
         }
         let whole = ByteRange::at(offset, data.len() as u64)?;
         let bytes_of = |range: ByteRange| {
@@ -37,9 +37,9 @@ impl Layer for ZeroDetect {
         let emit = |run: ByteRange, zero: bool| {
             if zero {
                 let mode = ZeroMode { may_unmap: true, fast_only: false };
-                self.disk.write_zeroes(run.start(), run.len(), mode, durability).map(|_| ())
+                self.disk.write_zeroes(run.start(), run.len(), mode, Durability::Cached).map(|_| ())
             } else {
-                self.disk.write(run.start(), bytes_of(run), durability)
+                self.disk.write(run.start(), bytes_of(run), Durability::Cached)
             }
         };
         let mut run: Option<(ByteRange, bool)> = None;

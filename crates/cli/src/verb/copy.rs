@@ -14,12 +14,13 @@ use crate::host::Host;
 use crate::interrupt;
 use crate::plain::plain;
 use crate::progress::Progress;
-use crate::size::Bytes;
+use crate::size::{Bytes, Many};
 
 /// Copy an image with its holes
 ///
 /// By sharing extents where the file system can, otherwise data extent by data extent. An existing file is never overwritten.
-/// Until it is whole the copy is named DST.partial; an interrupted copy is not continued.
+/// Until it is whole the copy is named DST.partial; an interrupted copy is not continued. On NTFS the named streams of
+/// SRC come along, each with its own holes; SRC and DST may also name a stream themselves, FILE:STREAM.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -56,6 +57,9 @@ struct Document {
     bytes_shared: u64,
     holes_filled_bytes: u64,
     zeroes_left_out_bytes: u64,
+    streams_copied: u64,
+    stream_bytes: u64,
+    streams_left_out: u64,
     verified: bool,
 }
 
@@ -103,8 +107,18 @@ impl Copy {
             bytes_shared: report.bytes_shared,
             holes_filled_bytes: report.holes_filled_bytes,
             zeroes_left_out_bytes: report.zeroes_left_out_bytes,
+            streams_copied: report.streams_copied,
+            stream_bytes: report.stream_bytes,
+            streams_left_out: report.streams_left_out,
             verified: report.verified,
         };
+        if report.streams_left_out > 0 {
+            tracing::warn!(
+                "{} of {} left out: there is no place for such where the copy lies",
+                Many(report.streams_left_out, "named stream"),
+                self.source.display()
+            );
+        }
         context.report(&document, |out| {
             write!(out, "copied {} to {}: ", plain(self.source.display()), plain(self.destination.display()))?;
             match report.bytes_shared {
@@ -117,6 +131,9 @@ impl Copy {
             }
             if report.zeroes_left_out_bytes > 0 {
                 write!(out, ", {} of zeroes left out", Bytes(report.zeroes_left_out_bytes))?;
+            }
+            if report.streams_copied > 0 {
+                write!(out, ", {} of {}", Many(report.streams_copied, "named stream"), Bytes(report.stream_bytes))?;
             }
             if report.verified {
                 write!(out, ", verified")?;

@@ -10,6 +10,7 @@ use sparse_file::{Access, SparseFile};
 
 use crate::context::Context;
 use crate::creation::{self, FileSystemKind};
+use crate::decompress::Decompress;
 use crate::describe;
 use crate::failure::Failure;
 use crate::interrupt;
@@ -42,6 +43,8 @@ pub(crate) struct Format {
     /// Format even if something is inside
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    decompress: Decompress,
 }
 
 #[derive(Serialize)]
@@ -55,7 +58,9 @@ struct Document {
 
 impl Format {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let image = context.host()?.open_image(&self.image, Access::ReadWrite)?;
+        let host = context.host()?;
+        self.decompress.apply(host, &self.image)?;
+        let image = host.open_image(&self.image, Access::ReadWrite)?;
         // Whoever has it open without our lock would go on using what is about to vanish.
         let _alone = describe::alone(&image.file, "format")?;
         if !self.force {

@@ -7,7 +7,7 @@ use disk_image::{Format, Image, foreign_format};
 use disk_types::{ErrorKind, MAX_OFFSET};
 use serde::Serialize;
 use sparse_file::model::FileFigures;
-use sparse_file::{Ability, Access, Holder, Ledger, Support};
+use sparse_file::{Ability, Access, Holder, Ledger, NtfsDetails, Stream, Support};
 use volume::Contents;
 
 use crate::context::Context;
@@ -46,7 +46,41 @@ struct Document {
     file_system: FileSystem,
     locked: Option<HolderJson>,
     contents: Option<ContentsJson>,
+    ntfs: Option<NtfsJson>,
     model: Option<ModelJson>,
+}
+
+#[derive(Serialize)]
+struct NtfsJson {
+    attributes: Vec<&'static str>,
+    volume_flags: Vec<&'static str>,
+    valid_bytes: Option<u64>,
+    streams: Vec<StreamJson>,
+}
+
+#[derive(Serialize)]
+struct StreamJson {
+    name: String,
+    size_bytes: u64,
+    allocated_bytes: Option<u64>,
+    sparse: Option<bool>,
+}
+
+impl From<&NtfsDetails> for NtfsJson {
+    fn from(details: &NtfsDetails) -> Self {
+        let stream = |stream: &Stream| StreamJson {
+            name: stream.name.clone(),
+            size_bytes: stream.len_bytes,
+            allocated_bytes: stream.allocated_bytes,
+            sparse: stream.sparse,
+        };
+        Self {
+            attributes: details.attributes.clone(),
+            volume_flags: details.volume_flags.clone(),
+            valid_bytes: details.valid_bytes,
+            streams: details.streams.iter().map(stream).collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -123,6 +157,7 @@ impl Info {
         let support = file.support()?;
         let marked = file.is_marked_sparse()?;
         let holder = file.holder();
+        let ntfs = file.ntfs_details()?;
         let model = file.model_figures();
         let foreign = foreign_format(&file)?;
         let disk = match Image::over(file, Format::Raw) {
@@ -147,10 +182,14 @@ impl Info {
             file_system: (&support).into(),
             locked: holder.as_ref().map(Into::into),
             contents: contents.as_ref().map(Into::into),
+            ntfs: ntfs.as_ref().map(Into::into),
             model: model.as_ref().map(Into::into),
         };
         context.answer(&document, |out| {
             let mut table = self.table(&ledger, &support, marked, holder.as_ref(), format);
+            if let Some(ntfs) = &ntfs {
+                add_ntfs(&mut table, ntfs);
+            }
             if let Some(model) = &model {
                 add_model(&mut table, model);
             }
@@ -204,6 +243,29 @@ impl Info {
     }
 }
 
+/// What only NTFS and its kin tell.
+fn add_ntfs(table: &mut Table, details: &NtfsDetails) {
+    table.fact("attributes", listed(&details.attributes));
+    table.fact("volume has", listed(&details.volume_flags));
+    if let Some(valid_bytes) = details.valid_bytes {
+        table.fact("valid data", Exact(valid_bytes));
+    }
+    for stream in &details.streams {
+        let allocated =
+            stream.allocated_bytes.map_or_else(String::new, |bytes| format!(", {} allocated", Bytes(bytes)));
+        let sparse = match stream.sparse {
+            Some(true) => ", sparse",
+            Some(false) => ", not sparse",
+            None => ", kept by somebody to himself",
+        };
+        table.fact("stream", format!("{}: {}{allocated}{sparse}", stream.name, Bytes(stream.len_bytes)));
+    }
+}
+
+fn listed(words: &[&str]) -> String {
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
 /// What the file is made of on a simulated volume.
 fn add_model(table: &mut Table, figures: &FileFigures) {
     let volume = &figures.volume;
@@ -211,7 +273,6 @@ fn add_model(table: &mut Table, figures: &FileFigures) {
         volume.extent_budget.map_or_else(|| "no budget".to_owned(), |runs| format!("a budget of {}", Count(runs)));
     table.fact("runs", format!("{}; {budget}", Count(figures.runs)));
     table.fact("unit", format!("{}, clusters of {}", Bytes(figures.unit_bytes), Bytes(volume.cluster_bytes)));
-    table.fact("valid data", Exact(figures.valid_bytes));
     table.fact("volume", format!("{} free of {}", Bytes(volume.free_bytes), Bytes(volume.capacity_bytes)));
 }
 

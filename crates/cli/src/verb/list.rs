@@ -1,5 +1,8 @@
 //! `list`
 
+use std::io::{self, Write};
+
+use attach::Attached;
 use clap::Args;
 use serde::Serialize;
 
@@ -7,6 +10,7 @@ use crate::context::Context;
 use crate::describe::AttachedJson;
 use crate::failure::Failure;
 use crate::plain::plain;
+use crate::size::Bytes;
 use crate::table::{Align, Table};
 
 /// List the images that are attached to this machine
@@ -16,6 +20,27 @@ pub(crate) struct List {}
 #[derive(Serialize)]
 struct Document {
     disks: Vec<AttachedJson>,
+}
+
+/// What a device has done, where it counts.
+fn print_counters(disk: &Attached, out: &mut dyn Write) -> io::Result<()> {
+    let Some(counters) = &disk.counters else { return Ok(()) };
+    writeln!(
+        out,
+        "{}: {} reads ({}), {} writes ({}, zeroes that became holes {}), {} trims ({}), {} flushes, {} errors, {} refused \
+         for space",
+        disk.device.display(),
+        counters.reads,
+        Bytes(counters.read_bytes),
+        counters.writes,
+        Bytes(counters.written_bytes),
+        Bytes(counters.zero_bytes),
+        counters.trims,
+        Bytes(counters.trimmed_bytes),
+        counters.flushes,
+        counters.errors,
+        counters.refused_for_space,
+    )
 }
 
 impl List {
@@ -42,6 +67,9 @@ impl List {
                 ]);
             }
             table.print(out)?;
+            if context.verbose() {
+                disks.iter().try_for_each(|disk| print_counters(disk, out))?;
+            }
             let notes = disks.iter().flat_map(|disk| disk.notes.iter().map(move |note| (&disk.device, note)));
             notes
                 .into_iter()

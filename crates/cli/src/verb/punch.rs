@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use disk_types::{ByteRange, Error, ErrorKind};
+use disk_types::{ByteRange, Error, ErrorKind, ZeroMode};
 use serde::Serialize;
 use sparse_file::Access;
 
 use crate::context::Context;
+use crate::decompress::Decompress;
 use crate::describe;
 use crate::failure::Failure;
 use crate::size::{Bytes, Size, help_with_sizes};
@@ -30,6 +31,11 @@ pub(crate) struct Punch {
     /// How long it is
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     length: Size,
+    /// Where nothing can be given back, write zeroes instead of refusing
+    #[arg(long)]
+    write: bool,
+    #[command(flatten)]
+    decompress: Decompress,
 }
 
 #[derive(Serialize)]
@@ -49,10 +55,17 @@ impl Punch {
         }
         let range = ByteRange::at(self.offset.0, self.length.0)
             .map_err(|_| wrong(ErrorKind::OutOfBounds, "--offset and --length lead beyond the largest file"))?;
-        let file = context.host()?.open_file(&self.image, Access::ReadWrite)?;
+        let host = context.host()?;
+        self.decompress.apply(host, &self.image)?;
+        let file = host.open_file(&self.image, Access::ReadWrite)?;
         describe::warn_if_open_elsewhere(&file);
         let allocated_before_bytes = file.allocated_bytes()?;
-        file.punch(range)?;
+        match file.punch(range) {
+            Err(error) if error.kind() == ErrorKind::Unsupported && self.write => {
+                file.zero(range, ZeroMode { may_unmap: false, fast_only: false })?;
+            }
+            punched => punched?,
+        }
         file.sync()?;
         let allocated_after_bytes = file.allocated_bytes()?;
         let document = Document {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -16,6 +17,7 @@ use sparse_file::{Access, Allocation};
 
 use crate::context::Context;
 use crate::creation::{self, FileSystemKind, Inside};
+use crate::decompress::Decompress;
 use crate::describe;
 use crate::failure::Failure;
 use crate::interrupt;
@@ -23,15 +25,18 @@ use crate::plain::plain;
 use crate::size::{Bytes, Count, Exact, Size, help_with_sizes};
 use crate::table::Table;
 
+/// Where it listens on a system without UNIX sockets: NBD's own port, for this machine alone.
+const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10809);
+
 /// Serve an image over NBD until stopped
 ///
-/// Prints how to connect, then serves any number of clients until SIGINT or SIGTERM; what is under way is finished and flushed.
-/// Blocks of zeroes that clients write are not stored but given back.
+/// Prints how to connect, then serves any number of clients until SIGINT or SIGTERM (on Windows Ctrl-C); what is under way
+/// is finished and flushed. Blocks of zeroes that clients write are not stored but given back.
 #[derive(Args)]
 #[command(after_help = help_with_sizes!("\
 Without --listen it is the socket that systemd passed on (LISTEN_FDS), if it did, or else \
-a UNIX socket beside the image, IMAGE.sock, which only this user can open. At most 64 clients at once; one that has not \
-finished its handshake is cut off after 30 seconds, or as soon as another needs its place.
+a UNIX socket beside the image, IMAGE.sock, which only this user can open; on Windows, tcp:127.0.0.1:10809. At most 64 clients at once; one \
+more is told so. Who has not finished its handshake after 30 seconds, or is one of too many, is cut off.
 
 Examples:
   sparsedisk serve disk.img --size 10GiB --fs fat32    the image is created if it is missing
@@ -58,6 +63,11 @@ pub(crate) struct Serve {
     /// Store zeroes that clients write, instead of giving their blocks back
     #[arg(long)]
     no_detect_zeroes: bool,
+    /// Create the image with all of its space allocated: the way where the file system has no holes
+    #[arg(long, requires = "size")]
+    dense: bool,
+    #[command(flatten)]
+    decompress: Decompress,
 }
 
 #[derive(Serialize)]
@@ -122,6 +132,7 @@ impl Serve {
     fn listen(&self) -> Result<Listen> {
         let listen = match &self.listen {
             Some(text) => text.parse()?,
+            None if !nbd::HAS_UNIX_SOCKETS => Listen::Tcp(DEFAULT_ADDRESS),
             None if std::env::var_os("LISTEN_FDS").is_some() => Listen::Inherited,
             // Readers share the image, and one must not take the socket of another.
             None if self.read_only => Listen::Unix(beside(&self.image)),
@@ -142,6 +153,9 @@ impl Serve {
                     .advise("give --size too, or format the image with `sparsedisk format`"));
             }
             let access = if self.read_only { Access::ReadOnly } else { Access::ReadWrite };
+            if !self.read_only {
+                self.decompress.apply(host, &self.image)?;
+            }
             return host.open_image(&self.image, access).map(|image| (image, false)).map_err(|error| {
                 match error.kind() {
                     ErrorKind::ReadOnly | ErrorKind::PermissionDenied if !self.read_only => {
@@ -151,11 +165,13 @@ impl Serve {
                 }
             });
         };
-        match creation::create(host, &self.image, len_bytes, Format::Raw, Allocation::Sparse, &self.inside) {
+        let allocation = if self.dense { Allocation::Dense } else { Allocation::Sparse };
+        match creation::create(host, &self.image, len_bytes, Format::Raw, allocation, &self.inside) {
             Ok((image, _)) => return Ok((image, true)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
+        self.decompress.apply(host, &self.image)?;
         let image = host.open_image(&self.image, Access::ReadWrite)?;
         if image.disk.len_bytes() == len_bytes {
             self.check_inside(&image)?;
@@ -225,9 +241,10 @@ fn print_start(document: &Document, lines: &[String], out: &mut dyn Write) -> st
     };
     writeln!(
         out,
-        "serving {} ({}{how}) until SIGINT or SIGTERM; connect with",
+        "serving {} ({}{how}) until {}; connect with",
         plain(&document.path),
-        Bytes(document.size_bytes)
+        Bytes(document.size_bytes),
+        interrupt::BY
     )?;
     lines.iter().try_for_each(|line| writeln!(out, "  {line}"))
 }

@@ -9,6 +9,7 @@ use sparse_file::{Ability, Access, SparseFile};
 
 use super::info::known;
 use crate::context::Context;
+use crate::decompress::Decompress;
 use crate::describe;
 use crate::failure::Failure;
 use crate::interrupt;
@@ -27,7 +28,8 @@ const STEP_BYTES: u64 = 1 << 30;
 #[command(after_help = "\
 Examples:
   sparsedisk sparse query disk.img
-  sparsedisk sparse clear disk.img    allocate every hole: the image can no longer run out of space")]
+  sparsedisk sparse clear disk.img    allocate every hole: the image can no longer run out of space
+  sparsedisk sparse set disk.img:backup    a stream of its own, on NTFS")]
 pub(crate) struct Sparse {
     #[command(subcommand)]
     what: What,
@@ -38,16 +40,24 @@ enum What {
     /// Say whether it is sparse, and whether it can be
     Query(Target),
     /// Allow holes
-    Set(Target),
+    Set(Changed),
     /// Allocate every hole; what was allocated stays so if there is no space for all
-    Clear(Target),
+    Clear(Changed),
 }
 
 #[derive(Args)]
 struct Target {
-    /// The image, or any other file
+    /// The image, or any other file; on NTFS also a stream of one, IMAGE:STREAM
     #[arg(value_hint = clap::ValueHint::FilePath)]
     image: PathBuf,
+}
+
+#[derive(Args)]
+struct Changed {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    decompress: Decompress,
 }
 
 #[derive(Serialize)]
@@ -67,8 +77,8 @@ impl Sparse {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
         match &self.what {
             What::Query(target) => query(target, context),
-            What::Set(target) => change(target, true, context),
-            What::Clear(target) => change(target, false, context),
+            What::Set(changed) => change(changed, true, context),
+            What::Clear(changed) => change(changed, false, context),
         }
     }
 }
@@ -83,10 +93,13 @@ fn query(target: &Target, context: &Context) -> Result<(), Failure> {
     })
 }
 
-fn change(target: &Target, sparse: bool, context: &Context) -> Result<(), Failure> {
-    let file = context.host()?.open_file(&target.image, Access::ReadWrite)?;
+fn change(Changed { target, decompress }: &Changed, sparse: bool, context: &Context) -> Result<(), Failure> {
+    let host = context.host()?;
+    decompress.apply(host, &target.image)?;
+    let file = host.open_file(&target.image, Access::ReadWrite)?;
     describe::warn_if_open_elsewhere(&file);
     let allocated_before_bytes = file.allocated_bytes()?;
+    let had_holes = file.may_have_holes()?;
     if !sparse {
         check_space(&file)?;
         // Where nothing allocates a part of a file, all of it is allocated at once.
@@ -100,6 +113,7 @@ fn change(target: &Target, sparse: bool, context: &Context) -> Result<(), Failur
     let change = Change { marked: file.is_marked_sparse()?, allocated_before_bytes, allocated_after_bytes };
     context.report(&change, |out| {
         let what = match (sparse, change.marked) {
+            (false, _) if !had_holes => "it was not marked, and has no holes",
             (false, _) => "every hole is allocated",
             (true, true) => "holes are allowed",
             (true, false) => "no mark is needed on this system: any file may have holes",

@@ -9,9 +9,10 @@ use disk_image::Image;
 use disk_types::{ByteRange, Error, ErrorKind, Result};
 use reclaim::{LeftAlone, Phase, Plan, PlanOptions};
 use serde::Serialize;
-use sparse_file::{Access, SoleOpener, SparseFile};
+use sparse_file::{Access, SoleOpener, SparseFile, WITH_HOLES};
 
 use crate::context::Context;
+use crate::decompress::Decompress;
 use crate::describe;
 use crate::failure::Failure;
 use crate::host::Host;
@@ -57,6 +58,8 @@ pub(crate) struct Trim {
     /// Prove that nothing else changed: hash what is kept, before and after
     #[arg(long, conflicts_with = "dry_run")]
     verify: bool,
+    #[command(flatten)]
+    decompress: Decompress,
 }
 
 #[derive(Serialize)]
@@ -136,6 +139,9 @@ impl Trim {
             return self.trim_attached(&attached, context);
         }
         let access = if self.dry_run { Access::ReadOnly } else { Access::ReadWrite };
+        if !self.dry_run {
+            self.decompress.apply(host, &self.image)?;
+        }
         let image = host.open_image(&self.image, access)?;
         let document = self.trim(&image, context).map_err(|error| error.at_path(self.image.display()))?;
         self.tell(document, context)
@@ -146,7 +152,7 @@ impl Trim {
         if disk.geometry().discard.effect == DiscardEffect::Ignored {
             return Err(Error::new(ErrorKind::Unsupported, "trim")
                 .because("its file system cannot give space back")
-                .advise("copy the image to one that can: ext4, xfs, btrfs, tmpfs, NTFS"));
+                .advise(format!("copy the image to one that can: {WITH_HOLES}")));
         }
         let alone = if self.dry_run {
             describe::warn_if_open_elsewhere(&image.file);

@@ -1,19 +1,31 @@
 //! The smallest NBD client: it connects, writes, reads, flushes, one request at a time.
 
 use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::net::TcpStream;
 
 const WRITE: u16 = 1;
 const FLUSH: u16 = 3;
 const REQUEST_MAGIC: u32 = 0x2560_9513;
 
-pub(crate) struct Client(UnixStream);
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
+pub(crate) struct Client(Box<dyn Stream>);
 
 impl Client {
-    /// Connects to the default export.
-    pub(crate) fn connect(socket: &Path) -> Self {
-        let mut stream = UnixStream::connect(socket).expect("the server listens");
+    /// Connects to the default export at a UNIX socket.
+    #[cfg(unix)]
+    pub(crate) fn connect(socket: &std::path::Path) -> Self {
+        Self::over(std::os::unix::net::UnixStream::connect(socket).expect("the server listens"))
+    }
+
+    /// Connects to the default export of what a server on TCP said when it started.
+    pub(crate) fn connect_to(start: &serde_json::Value) -> Self {
+        let address = start["uri"].as_str().and_then(|uri| uri.strip_prefix("nbd://")).expect("it listens on TCP");
+        Self::over(TcpStream::connect(address).expect("the server listens"))
+    }
+
+    fn over(mut stream: impl Stream + 'static) -> Self {
         let mut greeting = [0; 18];
         stream.read_exact(&mut greeting).expect("a greeting");
         assert_eq!(&greeting[..16], b"NBDMAGICIHAVEOPT");
@@ -24,7 +36,7 @@ impl Client {
         hello.extend_from_slice(&0u32.to_be_bytes());
         stream.write_all(&hello).expect("it takes the option");
         stream.read_exact(&mut [0; 10]).expect("size and flags");
-        Self(stream)
+        Self(Box::new(stream))
     }
 
     pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {

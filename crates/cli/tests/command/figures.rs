@@ -1,4 +1,5 @@
 //! The "must show" 1 to 4, in sizes that a test can have.
+#![cfg(unix)]
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

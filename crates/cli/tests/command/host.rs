@@ -1,4 +1,5 @@
 //! What needs root: a full host, loop devices.
+#![cfg(unix)]
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -4,20 +4,28 @@
 //! | --- | --- |
 //! | `verbs` | what each verb does and says |
 //! | `schema` | every JSON object has exactly the keys of JSON.md |
-//! | `bad_input` | wrong arguments and hostile files get a clear error, the right exit code, and lose nothing |
-//! | `output` | colours, broken pipes, pictures, completions, manual pages |
+//! | `holes` | what they do with the holes of real files |
+//! | `bad_input`, `bad_names` | wrong arguments and hostile files get a clear error, the right exit code, and lose nothing |
+//! | `output`, `terminal` | colours, broken pipes, pictures, completions, manual pages |
 //! | `processes` | two programs on one image, signals, kill -9 |
 //! | `figures` | the "must show", in sizes that a test can have |
-//! | `model` | the verbs on a simulated NTFS volume, and what an image would cost there |
+//! | `model`, `islands` | the verbs on a simulated NTFS volume, and what an image would cost there |
 //! | `host` | what needs root: a full host, loop devices |
+//! | `windows` | the same on Windows, where the tests run under Wine and no file has holes |
 
 mod bad_input;
+mod bad_names;
 mod client;
 mod figures;
+mod holes;
 mod host;
+mod islands;
 mod model;
 mod output;
 mod processes;
 mod room;
+mod room_unix;
 mod schema;
+mod terminal;
 mod verbs;
+mod windows;

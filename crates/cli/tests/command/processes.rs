@@ -1,4 +1,5 @@
 //! Two programs on one image, signals, kill -9.
+#![cfg(unix)]
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, FileTypeExt, PermissionsExt};

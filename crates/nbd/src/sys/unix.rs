@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use block_device::{Error, ErrorKind, Result};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use crate::listen::Address;
@@ -20,6 +20,9 @@ const BACKLOG: i32 = 128;
 const FIRST_INHERITED: i32 = 3;
 /// What we ask the kernel to hold of replies on their way; it grants what its limits allow.
 const SEND_BUFFER_BYTES: usize = 1 << 20;
+
+/// Whether [`Listener::bind_unix`] works here.
+pub(crate) const HAS_UNIX_SOCKETS: bool = true;
 
 /// A socket that listens, and the file it stands for.
 pub(crate) struct Listener {
@@ -163,7 +166,9 @@ impl Listener {
             };
             match accepted {
                 Ok(socket) => return socket.prepared().map(Some),
-                Err(error) if matches!(error.kind(), IoKind::WouldBlock | IoKind::Interrupted) => {}
+                Err(error)
+                    if matches!(error.kind(), IoKind::WouldBlock | IoKind::Interrupted | IoKind::ConnectionAborted) => {
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -194,23 +199,6 @@ impl AsFd for Listening {
 pub(crate) fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim_end().to_owned()).filter(|name| !name.is_empty())
-}
-
-/// Whether accepting may work again later: too many files, too little memory, a client gone already.
-pub(crate) fn is_temporary(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(
-        Errno::from_io_error(error),
-        Some(
-            Errno::MFILE
-                | Errno::NFILE
-                | Errno::NOBUFS
-                | Errno::NOMEM
-                | Errno::CONNABORTED
-                | Errno::PROTO
-                | Errno::PERM
-        )
-    )
 }
 
 /// Why a socket cannot be bound at a path where something stands.
@@ -250,31 +238,30 @@ fn answers(path: &Path) -> rustix::io::Result<()> {
 /// The file of a UNIX socket we made. Removed when this is dropped, if it is still the same.
 struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    /// Itself, so that its inode number belongs to no other file meanwhile.
+    file: OwnedFd,
 }
 
 impl SocketFile {
     fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.into(), identity: identity(path)? })
+        let file = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self { path: path.into(), file })
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Somebody may have removed it and put another there: that one is not ours.
-        let ours = identity(&self.path).is_ok_and(|now| now == self.identity);
+        let ours = match (rustix::fs::fstat(&self.file), rustix::fs::lstat(&self.path)) {
+            (Ok(ours), Ok(there)) => (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino),
+            _ => false,
+        };
         if !ours {
             tracing::debug!(path = %self.path.display(), "the socket is no longer ours; left as it is");
         } else if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "the socket could not be removed");
         }
     }
-}
-
-/// Device and inode of what stands at `path`.
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let metadata = std::fs::symlink_metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// A connected client.

@@ -1,15 +1,22 @@
-//! TCP through `std`. UNIX sockets are not supported here.
+//! TCP through `std`, and waiting through `rustix` (`WSAPoll`). UNIX sockets are not supported here.
+//!
+//! Shutting a socket down does not wake a thread of ours that waits in it, as it does elsewhere. So sockets never block,
+//! and whoever waits for one waits for a [`Bell`] too.
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, ErrorKind as IoKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use block_device::{Error, ErrorKind, Result};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::listen::Address;
+
+/// Whether [`Listener::bind_unix`] works here.
+pub(crate) const HAS_UNIX_SOCKETS: bool = false;
 
 /// A socket that listens.
 pub(crate) struct Listener {
@@ -75,8 +82,7 @@ impl Listener {
         if self.woken.load(Ordering::Acquire) {
             return Ok(None);
         }
-        stream.set_nodelay(true)?;
-        Ok(Some(Socket(stream)))
+        Socket::new(stream).map(Some)
     }
 
     /// Waits a little, after an error that has no event of its own to wait for.
@@ -95,31 +101,67 @@ pub(crate) fn host_name() -> Option<String> {
     std::env::var("COMPUTERNAME").ok().filter(|name| !name.is_empty())
 }
 
-/// Whether accepting may work again later.
-pub(crate) fn is_temporary(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::OutOfMemory
-    )
+/// What wakes whoever waits: a datagram to itself, never taken out again.
+struct Bell {
+    socket: UdpSocket,
+    has_rung: AtomicBool,
+}
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        // From nobody else.
+        socket.connect(socket.local_addr()?)?;
+        Ok(Self { socket, has_rung: AtomicBool::new(false) })
+    }
+
+    fn ring(&self) {
+        self.has_rung.store(true, Ordering::Release);
+        // To itself, through memory. Where even that fails, a waiter finds out with the next byte of its client.
+        let _ = self.socket.send(&[1]);
+    }
+
+    fn has_rung(&self) -> bool {
+        self.has_rung.load(Ordering::Acquire)
+    }
 }
 
 /// A connected client.
-pub(crate) struct Socket(TcpStream);
+pub(crate) struct Socket {
+    stream: TcpStream,
+    read_timeout: Mutex<Option<Duration>>,
+    write_timeout: Mutex<Option<Duration>>,
+    /// Rung when nothing more is to be waited for from the client.
+    stop: Bell,
+    /// Rung when nothing more is to be waited for at all.
+    end: Bell,
+}
 
 impl Socket {
+    fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        // A remote machine that vanished would keep its place for ever.
+        rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
+        let (stop, end) = (Bell::new()?, Bell::new()?);
+        Ok(Self { stream, read_timeout: Mutex::default(), write_timeout: Mutex::default(), stop, end })
+    }
+
     /// Who is connected, for the log.
     pub(crate) fn peer(&self) -> String {
-        self.0.peer_addr().map_or_else(|_| "tcp".into(), |address| address.to_string())
+        self.stream.peer_addr().map_or_else(|_| "tcp".into(), |address| address.to_string())
     }
 
     /// How long a read may wait; `None` for ever.
     pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.set_read_timeout(timeout)
+        *self.read_timeout.lock().unwrap_or_else(PoisonError::into_inner) = timeout;
+        Ok(())
     }
 
     /// How long a write may wait; `None` for ever.
     pub(crate) fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.set_write_timeout(timeout)
+        *self.write_timeout.lock().unwrap_or_else(PoisonError::into_inner) = timeout;
+        Ok(())
     }
 
     /// Whether closing it with input unread may take back what was sent.
@@ -129,31 +171,67 @@ impl Socket {
 
     /// Ends the stream of replies; they still arrive.
     pub(crate) fn finish_sending(&self) -> io::Result<()> {
-        self.0.shutdown(Shutdown::Write)
+        self.stream.shutdown(Shutdown::Write)
     }
 
     /// Lets a waiting read, and every later one, return what has arrived, and then the end.
     pub(crate) fn stop_receiving(&self) {
-        // It fails only if the client is gone.
-        let _ = self.0.shutdown(Shutdown::Read);
+        self.stop.ring();
     }
 
     /// Ends it: waiting reads and writes return.
     pub(crate) fn close(&self) {
+        self.stop.ring();
+        self.end.ring();
         // It fails only if the client is gone.
-        let _ = self.0.shutdown(Shutdown::Both);
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Does `once` until it need not wait. `ended` is the answer once the bell has rung.
+    fn wait(
+        &self,
+        bell: &Bell,
+        flags: PollFlags,
+        timeout: &Mutex<Option<Duration>>,
+        ended: io::Result<usize>,
+        mut once: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let timeout = *timeout.lock().unwrap_or_else(PoisonError::into_inner);
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            // Asked first: what arrived before it rang is still taken.
+            let has_rung = bell.has_rung();
+            match once(&self.stream) {
+                Err(error) if error.kind() == IoKind::WouldBlock => {}
+                done => return done,
+            }
+            if has_rung {
+                return ended;
+            }
+            let left = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                Some(left) if left.is_zero() => return Err(IoKind::TimedOut.into()),
+                Some(left) => Timespec::try_from(left).ok(),
+                None => None,
+            };
+            let mut events = [PollFd::new(&self.stream, flags), PollFd::new(&bell.socket, PollFlags::IN)];
+            match rustix::event::poll(&mut events, left.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 
 impl Read for &Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&self.0).read(buffer)
+        self.wait(&self.stop, PollFlags::IN, &self.read_timeout, Ok(0), |mut stream| stream.read(buffer))
     }
 }
 
 impl Write for &Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&self.0).write(bytes)
+        let ended = Err(IoKind::ConnectionAborted.into());
+        self.wait(&self.end, PollFlags::OUT, &self.write_timeout, ended, |mut stream| stream.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

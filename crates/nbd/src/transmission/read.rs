@@ -29,8 +29,7 @@ impl Transmission {
     pub(super) fn read<W: Write>(&mut self, request: &Request, replies: &mut Replies<W>) -> io::Result<()> {
         let &Request { flags, cookie, offset, length, .. } = request;
         if !self.agreement.structured_replies {
-            self.read_simple(request, replies);
-            return Ok(());
+            return self.read_simple(request, replies);
         }
         let Ok(range) = ByteRange::at(offset, u64::from(length)) else {
             // A read of nothing: a chunk must have content, so this one has none.
@@ -62,17 +61,35 @@ impl Transmission {
         Ok(())
     }
 
-    fn read_simple<W: Write>(&mut self, request: &Request, replies: &mut Replies<W>) {
+    fn read_simple<W: Write>(&mut self, request: &Request, replies: &mut Replies<W>) -> io::Result<()> {
+        let &Request { cookie, offset, length, .. } = request;
         let mark = replies.mark();
-        replies.simple(request.cookie, None);
-        match self.disk.read(request.offset, replies.space(request.length as usize)) {
-            Ok(()) => self.counters.bytes_read += u64::from(request.length),
-            Err(error) => {
-                replies.rewind(mark);
-                let failure = self.failure(&error, command::READ, false);
-                self.finish(request.cookie, Err(failure), replies);
+        let in_pieces = length as usize > PIECE_BYTES;
+        let result = if !in_pieces {
+            replies.simple(cookie, None);
+            self.disk.read(offset, replies.space(length as usize))
+        } else {
+            // Once the reply has begun nobody can be told of a failure any more: it ends the connection. So everything is
+            // read once before, into the host's cache. That is faster than a buffer that is too long for the processor's.
+            self.cache(offset, u64::from(length), replies)
+        };
+        if let Err(error) = result {
+            replies.rewind(mark);
+            let failure = self.failure(&error, command::READ, false);
+            self.finish(cookie, Err(failure), replies);
+            return Ok(());
+        }
+        self.counters.bytes_read += u64::from(length);
+        if in_pieces {
+            replies.simple(cookie, None);
+            for piece in
+                ByteRange::at(offset, u64::from(length)).into_iter().flat_map(|range| range.chunks(PIECE_BYTES as u64))
+            {
+                self.disk.read(piece.start(), replies.space(byte_count(piece))).map_err(io::Error::other)?;
+                replies.send_if_full()?;
             }
         }
+        Ok(())
     }
 
     /// One chunk of data; false if it became the error that ends the reply.

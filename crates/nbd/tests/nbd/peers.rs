@@ -1,4 +1,5 @@
 //! Other people's clients as judges: libnbd's tools, qemu, fio.
+#![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

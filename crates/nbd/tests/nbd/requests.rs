@@ -132,6 +132,65 @@ fn the_longest_request_passes_both_ways() {
     }
 }
 
+/// Keeps the length of the longest piece that was sent at once, and of all.
+#[derive(Default)]
+struct Lengths {
+    longest: usize,
+    all: usize,
+}
+
+impl std::io::Write for Lengths {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.longest = self.longest.max(bytes.len());
+        self.all += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn no_reply_takes_more_memory_than_promised() {
+    let most = |style, flags, length| {
+        let agreement = Agreement { structured_replies: style != Style::Simple, base_allocation: false };
+        let mut transmission = Transmission::new(memory(64 * MIB), agreement, Limits::default());
+        let mut replies = Replies::new(Lengths::default());
+        let request = Request { flags, command: command::READ, cookie: 0, offset: 0, length };
+        transmission.advance(&request.encode(), &mut replies).unwrap();
+        replies.send().unwrap();
+        replies.into_inner()
+    };
+    let whole = 4 << 20;
+    for style in [Style::Simple, Style::Structured] {
+        let split = most(style, 0, 32 << 20);
+        assert!(split.longest <= 512 << 10, "{}", split.longest);
+    }
+    assert_eq!(most(Style::Simple, 0, 32 << 20).all, (32 << 20) + 16);
+    assert_eq!(most(Style::Structured, command_flag::DF, whole).all, (4 << 20) + 28);
+    assert!(most(Style::Structured, command_flag::DF, whole + 512).all < 100, "an error");
+}
+
+#[test]
+fn a_long_read_that_fails_is_an_error_if_nothing_was_sent_and_the_end_if_it_was() {
+    let failing = |nth| {
+        let schedule = Schedule::default().then(Operation::Read, nth, Fault::Fail(ErrorKind::Io));
+        Running::new(Disk::new(Faulty::new(memory(16 * MIB), schedule)).unwrap())
+    };
+    let server = failing(32);
+    let mut client = Client::new(server.address, Style::Simple);
+    assert_eq!(client.request(0, command::READ, 0, 8 << 20).error(), Errno::Io.code());
+    assert_eq!(client.read(0, 8 << 20), vec![0; 8 << 20], "the connection goes on");
+    // It was read once without a failure, and then the reply had begun.
+    let server = failing(33);
+    let mut client = Client::new(server.address, Style::Simple);
+    client.send_request(0, command::READ, 0, 8 << 20);
+    let mut sent = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut client.stream, &mut sent);
+    assert!(sent.len() < 8 << 20, "cut short");
+}
+
 #[test]
 fn law3_fast_zeroes_are_not_supported_rather_than_slow() {
     let server = Running::new(memory(MIB));
@@ -174,7 +233,8 @@ fn law9_a_full_host_is_no_space_and_overwrites_go_on() {
 #[test]
 fn law2_force_unit_access_covers_all_of_a_request() {
     let gate = Gate::default();
-    let disk = Disk::new(Gated { disk: memory(4 * MIB), gate: gate.clone() }).unwrap();
+    gate.open();
+    let disk = Disk::new(Gated { disk: memory(128 * MIB), gate: gate.clone() }).unwrap();
     let mut transmission = Transmission::new(disk, Agreement::default(), Limits::default());
     let mut replies = Replies::new(Vec::new());
     let mut execute = |flags, command, length: u32, first: usize| {
@@ -190,9 +250,14 @@ fn law2_force_unit_access_covers_all_of_a_request() {
     assert_eq!(execute(FUA, command::WRITE, 1 << 20, 600 << 10), ["write", "write", "flush"]);
     assert_eq!(execute(0, command::WRITE, 1 << 20, 600 << 10), ["write", "write"]);
     assert_eq!(execute(FUA, command::WRITE_ZEROES, 4096, usize::MAX), ["zero", "flush"]);
-    assert_eq!(execute(FUA, command::TRIM, 4096, usize::MAX), ["flush"]);
+    assert_eq!(execute(FUA, command::TRIM, 4096, usize::MAX), ["discard", "flush"]);
     assert_eq!(execute(0, command::FLUSH, 0, usize::MAX), ["flush"]);
-    assert_eq!(replies.into_inner().len(), 16 * 6, "sent before whatever may take long");
+    // In steps, and what must be fast as a whole.
+    assert_eq!(execute(FUA, command::TRIM, 65 << 20, usize::MAX), ["discard", "discard", "discard", "flush"]);
+    assert_eq!(execute(FUA, command::WRITE_ZEROES, 64 << 20, usize::MAX), ["zero", "zero", "flush"]);
+    assert_eq!(execute(command_flag::FAST_ZERO, command::WRITE_ZEROES, 64 << 20, usize::MAX), ["zero"]);
+    assert_eq!(execute(0, command::TRIM, 1 << 20, usize::MAX), ["discard"]);
+    assert_eq!(replies.into_inner().len(), 16 * 10, "sent before whatever may take long");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use block_device::{Disk, ErrorKind};
-use nbd::protocol::{command, option, option_reply};
+use nbd::protocol::{Request, command, option, option_reply};
 use nbd::{Errno, Limits, Listen, Server};
 
 use crate::client::{Client, Style, go};
@@ -101,6 +101,33 @@ fn a_client_that_takes_no_replies_is_cut_off_after_the_grace() {
 }
 
 #[test]
+fn after_the_grace_nothing_more_of_what_was_received_is_executed() {
+    let mut limits = Limits::default();
+    limits.grace = Duration::ZERO;
+    // Many requests, and one that is carried out in many steps.
+    for (command, length, count) in [
+        (command::TRIM, 4096, 1000),
+        (command::WRITE_ZEROES, 4096, 1000),
+        (command::BLOCK_STATUS, 4096, 1000),
+        (command::TRIM, 1 << 30, 1),
+        (command::WRITE_ZEROES, 1 << 30, 1),
+    ] {
+        let gate = Gate::default();
+        let disk = Disk::new(Gated { disk: memory(1024 * MIB), gate: gate.clone() }).unwrap();
+        let mut server = Running::with(disk, limits);
+        let mut client = Client::new(server.address, Style::WithMap);
+        let request = Request { flags: 0, command, cookie: 0, offset: 0, length }.encode();
+        client.send(&request.repeat(count));
+        gate.wait_for(1);
+        server.stopper.stop();
+        assert!(client.is_closed(), "cut off while the first is under way");
+        gate.open();
+        assert_eq!(server.join().unwrap().cut_off, 1);
+        assert_eq!(gate.come(), 1, "{command} {length}");
+    }
+}
+
+#[test]
 fn a_stop_before_the_run_ends_the_run_and_nobody_is_served() {
     let listen = Listen::Tcp("127.0.0.1:0".parse().unwrap());
     let server = Server::bind(&listen, export(&memory(MIB)), Limits::default()).unwrap();
@@ -129,7 +156,16 @@ fn a_port_that_is_taken_is_in_use_and_what_cannot_be_carried_is_invalid() {
     long.name = "n".repeat(4097);
     let free = Listen::Tcp("127.0.0.1:0".parse().unwrap());
     assert_eq!(Server::bind(&free, long, Limits::default()).unwrap_err().kind(), ErrorKind::InvalidInput);
-    let mut limits = Limits::default();
-    limits.max_request_bytes = 512;
-    assert_eq!(Server::bind(&free, export(&memory(MIB)), limits).unwrap_err().kind(), ErrorKind::InvalidInput);
+    let wrong: [fn(&mut Limits); 4] = [
+        |limits| limits.max_request_bytes = 512,
+        |limits| limits.handshake_timeout = Duration::ZERO,
+        |limits| limits.handshake_timeout = Duration::MAX,
+        |limits| limits.grace = Duration::MAX,
+    ];
+    for spoil in wrong {
+        let mut limits = Limits::default();
+        spoil(&mut limits);
+        let error = Server::bind(&free, export(&memory(MIB)), limits).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{limits:?}");
+    }
 }

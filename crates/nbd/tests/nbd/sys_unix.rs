@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use block_device::{ErrorKind, Result};
+use block_device::{Disk, ErrorKind, Layer, Result};
 use nbd::{Limits, Listen, Server};
 
 use crate::server::{MIB, export, memory};
@@ -45,6 +45,36 @@ fn a_socket_put_in_place_of_ours_stays() {
     std::fs::remove_file(&path).unwrap();
     let _other = UnixListener::bind(&path).unwrap();
     drop(server);
+    assert!(path.exists());
+}
+
+/// A disk during whose last flush somebody replaces the socket at a path.
+struct Replaced {
+    disk: Disk,
+    path: PathBuf,
+}
+
+impl Layer for Replaced {
+    fn below(&self) -> &Disk {
+        &self.disk
+    }
+
+    fn flush(&self) -> Result<()> {
+        std::fs::remove_file(&self.path).unwrap();
+        drop(UnixListener::bind(&self.path).unwrap());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_socket_put_in_place_of_ours_once_nobody_listens_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("disk.sock");
+    // On ext4 the new socket would get the inode number of the old one.
+    let disk = Disk::new(Replaced { disk: memory(MIB), path: path.clone() }).unwrap();
+    let server = Server::bind(&Listen::Unix(path.clone()), export(&disk), Limits::default()).unwrap();
+    server.stopper().stop();
+    server.run().unwrap();
     assert!(path.exists());
 }
 

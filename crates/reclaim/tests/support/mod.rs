@@ -116,8 +116,8 @@ impl BlockDevice for Odd {
         self.disk.read(offset, buffer)
     }
 
-    fn write(&self, offset: u64, data: &[u8], durability: Durability) -> Result<()> {
-        self.disk.write(offset, data, durability)
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.disk.write(offset, data, Durability::Cached)
     }
 
     fn flush(&self) -> Result<()> {
@@ -133,11 +133,11 @@ impl BlockDevice for Odd {
         self.disk.discard(range.start(), range.len())
     }
 
-    fn write_zeroes(&self, range: ByteRange, mut mode: ZeroMode, durability: Durability) -> Result<ZeroEffect> {
+    fn write_zeroes(&self, range: ByteRange, mut mode: ZeroMode) -> Result<ZeroEffect> {
         if self.keeps_zeroes {
             mode = ZeroMode::default();
         }
-        self.disk.write_zeroes(range.start(), range.len(), mode, durability)
+        self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached)
     }
 
     fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use super::CopyOptions;
 use crate::{Access, Error, ErrorKind, Result, SparseFile, sys};
 
-/// How far a new file is lengthened to learn whether the file system leaves holes.
-const PROBE_BYTES: u64 = 1 << 20;
+/// What is appended to the name of the destination.
+const SUFFIX: &str = ".partial";
+/// The longest name of a file: so many bytes on Linux. Windows has as many units of UTF-16, which are never more.
+const NAME_BYTES: usize = 255;
 
 /// `DST.partial`: made exclusively, locked, and ours alone until it gets its name.
 pub(super) struct Partial {
@@ -19,9 +21,7 @@ pub(super) struct Partial {
 
 impl Partial {
     pub(super) fn create(destination: &Path, source: &SparseFile) -> Result<Self> {
-        let mut path = OsString::from(destination);
-        path.push(".partial");
-        let path = PathBuf::from(path);
+        let path = beside(destination);
         // Until it has the permissions of the source nobody else may open it: who may not read the one could read the
         // other.
         let private = source.as_file().is_some();
@@ -53,11 +53,9 @@ impl Partial {
 
     /// Gives the empty file its length: one hole, or all allocated if dense.
     pub(super) fn shape(&self, len_bytes: u64, options: &CopyOptions) -> Result<()> {
-        if !options.dense && len_bytes > 0 && !self.leaves_holes().map_err(|error| self.failed("probe", error))? {
-            return Err(Error::new(ErrorKind::Refused, "write")
-                .at_path(self.path.display())
-                .because("its file system has no holes: the copy would occupy its whole length")
-                .advise("copy to NTFS, ext4, xfs, btrfs or tmpfs, or ask for a dense copy"));
+        let file = self.open(len_bytes)?;
+        if !options.dense && len_bytes > 0 {
+            file.refuse_without_holes("write", "the copy")?;
         }
         sys::set_len(&self.file, len_bytes).map_err(|error| match error.kind() {
             io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => Error::new(ErrorKind::TooLarge, "write")
@@ -69,23 +67,16 @@ impl Partial {
                 .advise("choose another file system"),
             _ => self.failed("lengthen", error),
         })?;
-        if options.dense && len_bytes > 0 { self.open(len_bytes)?.fill_densely() } else { Ok(()) }
-    }
-
-    /// Whether lengthening a file leaves a hole, found by doing so. The file is empty again afterwards.
-    fn leaves_holes(&self) -> io::Result<bool> {
-        let empty = sys::allocated_bytes(&self.file)?;
-        let probe_bytes = PROBE_BYTES.min(sys::max_file_bytes(&self.file));
-        sys::set_len(&self.file, probe_bytes)?;
-        let lengthened = sys::allocated_bytes(&self.file)?;
-        sys::set_len(&self.file, 0)?;
-        Ok(lengthened.saturating_sub(empty) < probe_bytes / 2)
+        if options.dense && len_bytes > 0 { file.fill_densely() } else { Ok(()) }
     }
 
     /// The file, as everybody in this crate uses files.
     pub(super) fn open(&self, len_bytes: u64) -> Result<SparseFile> {
         let file = self.file.try_clone().map_err(|error| self.failed("open", error))?;
-        Ok(SparseFile::assemble(file, &self.path, Access::ReadWrite, len_bytes))
+        let file = SparseFile::assemble(file, &self.path, Access::ReadWrite, len_bytes);
+        // The lock is that of this, and ends with this.
+        file.leave_locked();
+        Ok(file)
     }
 
     /// Gives the whole copy its name.
@@ -120,6 +111,32 @@ impl Partial {
     }
 }
 
+/// `DST.partial`. A name that would be too long with that is cut, and gets a sign of the whole name instead of its end.
+fn beside(destination: &Path) -> PathBuf {
+    let name = destination.file_name().unwrap_or_default();
+    let mut partial = if name.len() + SUFFIX.len() <= NAME_BYTES {
+        name.to_owned()
+    } else {
+        let (text, sign) = (name.to_string_lossy(), format!("~{:016x}", sign(name.as_encoded_bytes())));
+        let most = NAME_BYTES - SUFFIX.len() - sign.len();
+        let cut = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        OsString::from(format!("{}{sign}", &text[..cut]))
+    };
+    partial.push(SUFFIX);
+    destination.with_file_name(partial)
+}
+
+/// FNV-1a: two long names that begin alike are to be told apart, nothing more.
+fn sign(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        sys::unlock(&self.file);
+    }
+}
+
 /// The error for a `.partial` that was there before us.
 fn left_by_another(path: &Path, destination: &Path) -> Error {
     let error = Error::new(ErrorKind::AlreadyExists, "write").at_path(destination.display());
@@ -131,5 +148,25 @@ fn left_by_another(path: &Path, destination: &Path) -> Error {
         _ => error
             .because(format!("{} is there, left by a copy that did not finish", path.display()))
             .advise("it is never continued: delete it and copy again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_too_long_for_the_suffix_is_cut_and_told_from_its_like() {
+        assert_eq!(beside(Path::new("a/disk.img")), Path::new("a/disk.img.partial"));
+        let longest = "n".repeat(247);
+        assert_eq!(beside(Path::new(&longest)), Path::new(&(longest.clone() + ".partial")));
+        let names = ["x", "y"].map(|end| beside(Path::new(&format!("dir/{longest}{end}"))));
+        assert_ne!(names[0], names[1]);
+        for name in names {
+            assert!(name.starts_with("dir") && name.as_os_str().len() == "dir/".len() + 255, "{name:?}");
+        }
+        // In the middle of no character.
+        let wide = "\u{1f4be}".repeat(63) + "abc";
+        assert!(beside(Path::new(&wide)).as_os_str().len() <= 255);
     }
 }

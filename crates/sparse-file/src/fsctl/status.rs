@@ -24,6 +24,8 @@ impl Status {
     pub const SHARING_VIOLATION: Self = Self(32);
     /// `ERROR_LOCK_VIOLATION`: somebody has locked bytes of the range.
     pub const LOCK_VIOLATION: Self = Self(33);
+    /// `ERROR_HANDLE_DISK_FULL`: the older word for a full disk.
+    pub const HANDLE_DISK_FULL: Self = Self(39);
     /// `ERROR_NOT_SUPPORTED`.
     pub const NOT_SUPPORTED: Self = Self(50);
     /// `ERROR_INVALID_PARAMETER`.
@@ -38,6 +40,9 @@ impl Status {
     pub const NO_RANGES_PROCESSED: Self = Self(312);
     /// `ERROR_FILE_SYSTEM_LIMITATION`: on NTFS, the file is in more pieces than its records can list.
     pub const FILE_SYSTEM_LIMITATION: Self = Self(665);
+
+    /// `ERROR_DISK_QUOTA_EXCEEDED`: this user may take no more of the volume.
+    pub const DISK_QUOTA_EXCEEDED: Self = Self(1295);
 
     /// The Win32 code of an NTSTATUS, for those that the controls of this module answer.
     ///
@@ -57,6 +62,7 @@ impl Status {
             0x8000_0005 => Self::MORE_DATA,
             0xC000_0460 => Self::NO_RANGES_PROCESSED,
             0xC000_0427 => Self::FILE_SYSTEM_LIMITATION,
+            0xC000_0802 => Self::DISK_QUOTA_EXCEEDED,
             other => Self(other),
         }
     }
@@ -79,7 +85,9 @@ impl Status {
             Self::INVALID_PARAMETER => ErrorKind::InvalidInput,
             // A file that can have no more pieces has no space left, wherever the volume has: what is allocated can
             // still be overwritten (law 9).
-            Self::DISK_FULL | Self::FILE_SYSTEM_LIMITATION => ErrorKind::NoSpace,
+            Self::DISK_FULL | Self::HANDLE_DISK_FULL | Self::DISK_QUOTA_EXCEEDED | Self::FILE_SYSTEM_LIMITATION => {
+                ErrorKind::NoSpace
+            }
             _ => ErrorKind::Io,
         }
     }
@@ -92,6 +100,9 @@ impl Status {
             Self::FILE_SYSTEM_LIMITATION => error.advise(
                 "the file is in too many pieces: defragment it, or copy it to a volume formatted with large file records (format /L)",
             ),
+            Self::DISK_QUOTA_EXCEEDED => {
+                error.advise("free space that counts against this user, or ask an administrator to raise the quota")
+            }
             Self::LOCK_VIOLATION => error.advise("close the program that has locked a part of it"),
             _ => error,
         }
@@ -107,7 +118,8 @@ impl Status {
             Self::LOCK_VIOLATION => "another program has locked a part of it",
             Self::NOT_SUPPORTED => "not supported",
             Self::INVALID_PARAMETER => "the request is not valid",
-            Self::DISK_FULL => "no space left on the volume",
+            Self::DISK_FULL | Self::HANDLE_DISK_FULL => "no space left on the volume",
+            Self::DISK_QUOTA_EXCEEDED => "this user's quota on the volume is used up",
             Self::INSUFFICIENT_BUFFER => "the buffer is too small",
             Self::MORE_DATA => "there is more data",
             Self::NO_RANGES_PROCESSED => "the device took none of the ranges",
@@ -117,9 +129,11 @@ impl Status {
     }
 }
 
+/// On Windows in its own words, which are in the user's language.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.words() {
+        let system = crate::sys::words_of_windows_error(self.0);
+        match system.as_deref().or(self.words()) {
             Some(words) => write!(f, "{words} (Windows error {})", self.0),
             None if self.0 >> 30 != 0 => write!(f, "NTSTATUS {:#010x}", self.0),
             None => write!(f, "Windows error {}", self.0),

@@ -229,7 +229,15 @@ fn law8_a_status_has_a_kind_words_and_its_number() {
     assert_eq!(Status::from_ntstatus(0xC000_02B6).to_string(), "NTSTATUS 0xc00002b6");
     assert_eq!(std::io::Error::from(Status::DISK_FULL).kind(), std::io::ErrorKind::StorageFull);
     let error = Status::DISK_FULL.error("punch").at_path("a.img");
-    assert_eq!(error.to_string(), "cannot punch a.img: no space left on the volume (Windows error 112)");
+    // On Windows in the system's words.
+    let (words, number) = error.message().rsplit_once(" (").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    assert_eq!(number, "Windows error 112)");
+    assert_eq!(words == "cannot punch a.img: no space left on the volume", !cfg!(windows), "{words}");
+    for full in [Status::HANDLE_DISK_FULL, Status::DISK_QUOTA_EXCEEDED, Status::FILE_SYSTEM_LIMITATION] {
+        assert_eq!(full.error("write").kind(), ErrorKind::NoSpace, "{full}");
+    }
+    assert_eq!(Status::from_ntstatus(0xC000_0802), Status::DISK_QUOTA_EXCEEDED);
+    assert!(Status::DISK_QUOTA_EXCEEDED.error("write").advice().is_some_and(|advice| advice.contains("quota")));
 }
 
 proptest! {

@@ -1,16 +1,18 @@
 //! A file of a simulated volume: the calls of [`crate::sys`], answered by `fsa`.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use fsa::{CreateOptions, Disposition, OpenId, Share};
 
 use super::FileFigures;
 use super::state::{Shared, host_failed};
+use crate::backing::Backing;
 use crate::fsctl::{self, Answer, Control, Status};
 use crate::holder::{Hold, Holder, in_use};
-use crate::ntfs::{self, NtfsFile, VolumeFacts, forbidding};
-use crate::{Access, ByteRange, Error, ErrorKind, Result, Support};
+use crate::ntfs::{self, Facts, NtfsFile, StreamName, VolumeFacts};
+use crate::{Access, ByteRange, Error, ErrorKind, Result, SparseFile, Support};
 
 const CREATE: &str = "create";
 
@@ -36,6 +38,10 @@ pub(crate) struct Stamp {
 impl ModelFile {
     /// Makes an empty file that was not there, and the directories on the way, and marks it as sparse.
     pub(super) fn create(shared: &Arc<Shared>, name: &str) -> Result<Self> {
+        Self::create_as(shared, name, Share::READ, true)
+    }
+
+    fn create_as(shared: &Arc<Shared>, name: &str, share: Share, sparse: bool) -> Result<Self> {
         for (at, _) in name.match_indices('\\').skip(1) {
             let directory = CreateOptions {
                 directory: true,
@@ -48,20 +54,50 @@ impl ModelFile {
             made.map_err(|error| explain(CREATE, error))?;
         }
         let options = CreateOptions {
-            share: Share::READ,
+            share,
             non_directory: true,
             ..CreateOptions::new(READ_WRITE | fsa::Access::DELETE, Disposition::Create)
         };
         let made = shared.change(|volume| Ok(volume.create(name, &options)?.0));
         let open = made.map_err(|error| explain(CREATE, error))?;
         let file = Self { shared: Arc::clone(shared), open, access: Access::ReadWrite };
-        match fsctl::set_sparse(&file, true) {
+        match if sparse { fsctl::set_sparse(&file, true) } else { Ok(()) } {
             Ok(()) => Ok(file),
             Err(status) => {
                 file.remove();
                 Err(status.error(CREATE))
             }
         }
+    }
+
+    /// Opens another stream of this file, by its whole path.
+    pub(crate) fn beside(&self, path: &Path, access: Access) -> Result<SparseFile> {
+        let name = super::name_of(path, access.operation())?;
+        let opened = Self::open(&self.shared, &name, access);
+        let (file, len_bytes) = opened.map_err(|error| error.at_path(path.display()))?;
+        Ok(SparseFile::over(Backing::Model(file), path, access, len_bytes))
+    }
+
+    /// Makes another stream of this file, by its whole path, which can be deleted with the file as long as it is new.
+    pub(crate) fn create_beside(&self, path: &Path, len_bytes: u64, sparse: bool) -> Result<SparseFile> {
+        let name = super::name_of(path, CREATE)?;
+        let made = Self::create_as(&self.shared, &name, Share::READ | Share::DELETE, sparse);
+        let file = made.map_err(|error| error.at_path(path.display()))?;
+        Ok(SparseFile::over(Backing::Model(file), path, Access::ReadWrite, len_bytes))
+    }
+
+    /// Stores a stream without compression, and says whether it had any.
+    pub(super) fn decompress(shared: &Arc<Shared>, name: &str) -> Result<bool> {
+        // As it is: opening for writing refuses what is compressed.
+        let options = CreateOptions {
+            share: Share::NONE,
+            non_directory: true,
+            ..CreateOptions::new(READ_WRITE, Disposition::Open)
+        };
+        let open = shared.ask(|volume| Ok(volume.create(name, &options)?.0));
+        let open = open.map_err(|error| explain(ntfs::DECOMPRESS, error))?;
+        let file = Self { shared: Arc::clone(shared), open, access: Access::ReadWrite };
+        ntfs::decompress(&file, || file.attributes())
     }
 
     /// Opens a file, and says how long it is.
@@ -79,11 +115,8 @@ impl ModelFile {
         let os = |error| explain(operation, error);
         let open = shared.ask(|volume| Ok(volume.create(name, &options)?.0)).map_err(os)?;
         let file = Self { shared: Arc::clone(shared), open, access };
-        let forbidding = forbidding(file.attributes().map_err(os)?);
-        if access == Access::ReadWrite && !forbidding.is_empty() {
-            return Err(Error::new(ErrorKind::Refused, operation)
-                .because(format!("the file is {}", forbidding.join(" and ")))
-                .advise("open it read-only, or clear the attribute"));
+        if access == Access::ReadWrite {
+            ntfs::check_attributes(file.attributes().map_err(os)?, operation)?;
         }
         let len_bytes = file.len_bytes().map_err(os)?;
         Ok((file, len_bytes))
@@ -145,11 +178,6 @@ impl ModelFile {
         self.shared.change(|volume| volume.write(self.open, offset, data))
     }
 
-    /// Written through by handle, not by write, as on Windows.
-    pub(crate) fn write_at_durable(&self, _offset: u64, _data: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
     /// Makes all of the volume durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.shared.sync().map_err(host_failed)
@@ -198,6 +226,23 @@ impl ModelFile {
 
     pub(crate) fn support(&self, _access: Access) -> io::Result<Support> {
         Ok(ntfs::support(self.facts()?, self.cluster_bytes(), self.attributes()?))
+    }
+
+    /// A sparse file there is nothing but a hole.
+    #[expect(clippy::unused_self, reason = "as on the other backing")]
+    pub(crate) fn leaves_holes(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    pub(crate) fn ntfs_facts(&self, len_bytes: u64) -> io::Result<Option<Facts>> {
+        let volume_flags = self.shared.ask(|volume| Ok(volume.information().flags))?;
+        let valid_bytes = fsctl::valid_data_bytes(self, len_bytes).ok();
+        Ok(Some(Facts { attributes: self.attributes()?, volume_flags, valid_bytes }))
+    }
+
+    pub(crate) fn stream_names(&self) -> io::Result<Vec<StreamName>> {
+        let listed = self.shared.ask(|volume| volume.stream_information(self.open))?;
+        Ok(listed.iter().filter_map(|stream| StreamName::of_entry(&stream.name, stream.size_bytes)).collect())
     }
 
     pub(crate) fn stamp(&self) -> io::Result<Stamp> {

@@ -10,10 +10,13 @@ use fsa::OpenId;
 use super::store::{Clusters, Trouble};
 use super::{VolumeFigures, VolumeOptions};
 use crate::fsctl::Status;
-use crate::{Access, Allocation, ByteRange, Error, ErrorKind, Result, SparseFile, sys};
+use crate::{Access, ByteRange, Error, ErrorKind, Result, SparseFile, is_zero, sys};
 
 const OPEN: &str = "use as a simulated volume";
 const STATE: &str = "volume.state";
+
+/// Read at once, looking for data.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Bytes of a cluster where none are asked for.
 const DEFAULT_CLUSTER_BYTES: u64 = 4096;
@@ -45,8 +48,8 @@ impl Shared {
             error.advise("take the directory from a backup, or remove it")
         };
         // The clusters are the lock: the state is read under it.
-        let clusters = match SparseFile::open(&clusters_path, Access::ReadWrite) {
-            Ok(file) => file,
+        let (clusters, is_new) = match SparseFile::open(&clusters_path, Access::ReadWrite) {
+            Ok(file) => (file, false),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 if state_path.exists() {
                     return Err(lost("its clusters are missing"));
@@ -54,14 +57,14 @@ impl Shared {
                 let wanted = options_of_new(options).map_err(|error| error.at_path(dir.display()))?;
                 make_directory(dir).map_err(os)?;
                 let bytes = wanted.cluster_bytes * wanted.capacity_clusters;
-                SparseFile::create(&clusters_path, bytes, Allocation::Sparse)?
+                (SparseFile::create_with_holes_if_possible(&clusters_path, bytes)?, true)
             }
             Err(error) => return Err(error),
         };
         let (volume, is_changed) = match fs::read(&state_path) {
             Ok(bytes) => (restore(&bytes, clusters, options), false),
             // Clusters are written to only once there is a state.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && was_used(&clusters)? => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_new && was_used(&clusters)? => {
                 return Err(lost("its state is missing"));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => (never_saved(clusters, options), true),
@@ -196,13 +199,25 @@ fn make_directory(dir: &Path) -> io::Result<()> {
     missing.into_iter().try_for_each(sys::sync_directory_of)
 }
 
-/// Whether anything was written to the clusters since they were made, which writes the end alone.
+/// Whether anything was written to the clusters since they were made, which writes zeroes, and the end alone.
 fn was_used(clusters: &SparseFile) -> Result<bool> {
     let Some(whole) = ByteRange::whole(clusters.len_bytes()) else { return Ok(false) };
     for extent in clusters.extents(whole) {
         let extent = extent?;
-        if !extent.kind.reads_as_zero() && extent.range.end() != clusters.len_bytes() {
+        if extent.kind.reads_as_zero() {
+            continue;
+        }
+        if extent.range.end() != clusters.len_bytes() {
             return Ok(true);
+        }
+        // On a host without holes that is all of it.
+        let mut buffer = vec![0; PIECE_BYTES];
+        for piece in extent.range.chunks(PIECE_BYTES as u64) {
+            let len = usize::try_from(piece.len()).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+            clusters.read_at(piece.start(), &mut buffer[..len])?;
+            if !is_zero(&buffer[..len]) {
+                return Ok(true);
+            }
         }
     }
     Ok(false)

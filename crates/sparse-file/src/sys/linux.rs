@@ -9,21 +9,22 @@ mod map;
 mod probe;
 
 use std::fs::{self, File};
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Statx, StatxFlags};
-use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
+use rustix::io::{Errno, retry_on_intr};
 
+use crate::ntfs::{Facts, StreamName};
 use crate::{ByteRange, Error, ErrorKind, Result};
 
 pub(crate) use copying::{Stamp, copy_mode, rename_new, stamp};
 pub(crate) use holder::{holder, sees_everybody};
 pub(crate) use lease::{Lease, lease};
-pub(crate) use locate::{create, open, remove_created, sync_directory_of};
+pub(crate) use locate::{create, create_stream, decompress, open, remove_created, sync_directory_of};
 pub(crate) use map::Mapper;
-pub(crate) use probe::{granularity_bytes, max_file_bytes, support};
+pub(crate) use probe::{granularity_bytes, leaves_holes, max_file_bytes, support};
 
 /// Holes are allocated in pieces of this many bytes: file systems that undo a failed call (tmpfs, btrfs) undo one piece.
 const ALLOCATE_BYTES: u64 = 64 << 20;
@@ -70,15 +71,13 @@ pub(crate) fn write_at(file: &File, offset: u64, data: &[u8]) -> io::Result<usiz
     file.write_at(data, offset)
 }
 
-/// As [`write_at`], and what was written would survive a power cut.
-pub(crate) fn write_at_durable(file: &File, offset: u64, data: &[u8]) -> io::Result<usize> {
-    Ok(rustix::io::pwritev2(file, &[IoSlice::new(data)], offset, ReadWriteFlags::DSYNC)?)
-}
-
 /// Makes durable what was written, and what is needed to find it.
 pub(crate) fn sync(file: &File) -> io::Result<()> {
     file.sync_data()
 }
+
+/// File systems that have holes.
+pub(crate) const WITH_HOLES: &str = "ext4, xfs, btrfs or tmpfs";
 
 /// Any file gives space back, marked or not.
 pub(crate) const NEEDS_MARK: bool = false;
@@ -150,6 +149,21 @@ pub(crate) fn device_trim(_file: &File, _range: ByteRange) -> io::Result<()> {
         io::ErrorKind::Unsupported,
         "Linux passes no trim from a file to the device beneath it; punch the range, and run fstrim on the file system",
     ))
+}
+
+/// No file system here tells such things.
+pub(crate) fn ntfs_facts(_file: &File, _len_bytes: u64) -> io::Result<Option<Facts>> {
+    Ok(None)
+}
+
+/// A file has no streams here.
+pub(crate) fn stream_names(_file: &File) -> io::Result<Vec<StreamName>> {
+    Ok(Vec::new())
+}
+
+/// Only Windows has words for its numbers.
+pub(crate) fn words_of_windows_error(_code: u32) -> Option<String> {
+    None
 }
 
 /// Makes `destination` share the extents of `source`.

@@ -1,7 +1,8 @@
 //! Windows, through `windows-sys`.
 //!
-//! It compiles for `x86_64-pc-windows-gnu`, and what it sends and reads is proven by the tests of [`crate::fsctl`]. That
-//! NTFS and ReFS answer as they are expected to is **not proven here**: nothing below has run on Windows yet.
+//! The calls themselves run under Wine, which has no sparse files; what is sent and read for those is proven by the tests
+//! of [`crate::fsctl`] and by the model. That NTFS and ReFS answer as they are expected to is **not proven here**:
+//! nothing below has run on Windows yet.
 //!
 //! Where Windows differs, and what is made of it:
 //! - The share mode is the lock, and the system enforces it: a file open for writing lets others read only, one open for
@@ -11,7 +12,9 @@
 
 mod control;
 mod copying;
+mod holder;
 mod locate;
+mod streams;
 mod volume;
 
 use std::fs::File;
@@ -23,15 +26,16 @@ use windows_sys::Win32::Storage::FileSystem as fs;
 use windows_sys::Win32::System::SystemServices::{FILE_SUPPORTS_BLOCK_REFCOUNTING, FILE_SUPPORTS_SPARSE_FILES};
 
 use crate::fsctl::{self, Status};
-use crate::holder::Holder;
-use crate::ntfs::{self, NtfsFile, VolumeFacts, forbidding};
+use crate::ntfs::{self, Facts, NtfsFile, VolumeFacts};
 use crate::{Access, ByteRange, Extent, MAX_OFFSET, Support};
 
-use control::{Device, information};
+use control::{Device, attributes, information};
 use volume::{Volume, allocation_units};
 
 pub(crate) use copying::{Stamp, clone_file, copy_mode, copy_range, rename_new, stamp};
-pub(crate) use locate::{create, open, remove_created};
+pub(crate) use holder::holder;
+pub(crate) use locate::{create, create_stream, decompress, open, remove_created};
+pub(crate) use streams::stream_names;
 
 /// The share mode has locked it already.
 pub(crate) fn lock(_file: &File, _exclusive: bool) -> io::Result<bool> {
@@ -40,11 +44,6 @@ pub(crate) fn lock(_file: &File, _exclusive: bool) -> io::Result<bool> {
 
 /// The lock ends with the handle.
 pub(crate) fn unlock(_file: &File) {}
-
-/// Not known here: Windows tells it through the Restart Manager only, which is asked in a later issue.
-pub(crate) fn holder(_file: &File) -> Option<Holder> {
-    None
-}
 
 /// No search is needed: the share mode of the open handle keeps everybody else out.
 pub(crate) fn sees_everybody() -> bool {
@@ -73,21 +72,27 @@ pub(crate) fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result
 
 /// Writes what the system takes at once.
 pub(crate) fn write_at(file: &File, offset: u64, data: &[u8]) -> io::Result<usize> {
-    file.seek_write(data, offset).map_err(|error| match status_of(&error) {
-        // The standard library has no word for it.
-        Some(Status::FILE_SYSTEM_LIMITATION) => Status::FILE_SYSTEM_LIMITATION.into(),
-        _ => error,
-    })
+    file.seek_write(data, offset).map_err(with_kind)
 }
 
-/// Windows writes through by handle, not by write.
-pub(crate) fn write_at_durable(_file: &File, _offset: u64, _data: &[u8]) -> io::Result<usize> {
-    Err(io::ErrorKind::Unsupported.into())
+/// The error with the kind that we know, where the standard library has none for the number.
+fn with_kind(error: io::Error) -> io::Error {
+    match status_of(&error) {
+        Some(
+            status @ (Status::FILE_SYSTEM_LIMITATION
+            | Status::DISK_QUOTA_EXCEEDED
+            | Status::DISK_FULL
+            | Status::HANDLE_DISK_FULL
+            | Status::LOCK_VIOLATION
+            | Status::WRITE_PROTECT),
+        ) => status.into(),
+        _ => error,
+    }
 }
 
 /// Makes durable what was written, and what is needed to find it: `FlushFileBuffers`.
 pub(crate) fn sync(file: &File) -> io::Result<()> {
-    file.sync_all()
+    file.sync_all().map_err(with_kind)
 }
 
 /// Reads the map of one file, page by page.
@@ -111,16 +116,25 @@ impl<'a> Mapper<'a> {
 /// Only a file that carries the mark gives space back.
 pub(crate) const NEEDS_MARK: bool = true;
 
-/// Which figure of the system [`allocated_bytes`] is.
-pub(crate) const ALLOCATED_SOURCE: &str = "FileCompressionInfo (GetCompressedFileSize)";
+/// File systems that have holes.
+pub(crate) const WITH_HOLES: &str = "NTFS or ReFS";
 
-/// What the file occupies: for a sparse file the allocation size of `FileStandardInfo` may count its holes, so that the
-/// figure behind `GetCompressedFileSize` comes first.
+/// Whether the volume has sparse files; nothing is tried.
+pub(crate) fn leaves_holes(file: &File) -> io::Result<bool> {
+    Ok(Volume::of(file)?.flags & FILE_SUPPORTS_SPARSE_FILES != 0)
+}
+
+/// Which figure of the system [`allocated_bytes`] is.
+pub(crate) const ALLOCATED_SOURCE: &str = "GetCompressedFileSize, for an ordinary file AllocationSize";
+
+/// What the file occupies. The allocation size of a sparse or compressed file counts its holes too; the figure behind
+/// `GetCompressedFileSize` does not, and is only the length of any other file.
 pub(crate) fn allocated_bytes(file: &File) -> io::Result<u64> {
-    let compression: io::Result<fs::FILE_COMPRESSION_INFO> = information(file, fs::FileCompressionInfo);
-    let bytes = match compression {
-        Ok(found) => found.CompressedFileSize,
-        Err(_) => information::<fs::FILE_STANDARD_INFO>(file, fs::FileStandardInfo)?.AllocationSize,
+    let has_less = attributes(file)? & (fs::FILE_ATTRIBUTE_SPARSE_FILE | fs::FILE_ATTRIBUTE_COMPRESSED) != 0;
+    let bytes = if has_less {
+        information::<fs::FILE_COMPRESSION_INFO>(file, fs::FileCompressionInfo)?.CompressedFileSize
+    } else {
+        information::<fs::FILE_STANDARD_INFO>(file, fs::FileStandardInfo)?.AllocationSize
     };
     Ok(bytes.try_into().unwrap_or(0))
 }
@@ -143,7 +157,9 @@ pub(crate) fn zero_range(_file: &File, _range: ByteRange) -> io::Result<()> {
 
 /// Allocates the holes of a whole file. A part can only be written.
 pub(crate) fn allocate(file: &File, range: ByteRange) -> io::Result<()> {
-    ntfs::allocate(&Device(file), range)
+    ntfs::allocate(&Device(file), range)?;
+    // Some servers and emulators leave holes in a file that can have none here: only writing allocates those.
+    if allocated_bytes(file)? < range.end() { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
 }
 
 /// Marks the file sparse, or allocates every hole and takes the mark.
@@ -174,6 +190,23 @@ pub(crate) fn max_file_bytes(file: &File) -> u64 {
 /// What the volume declares.
 pub(crate) fn support(file: &File, _access: Access) -> io::Result<Support> {
     Ok(ntfs::support(Volume::of(file)?.into(), Device(file).cluster_bytes(), attributes(file)?))
+}
+
+/// Attributes, volume flags and valid data length.
+pub(crate) fn ntfs_facts(file: &File, len_bytes: u64) -> io::Result<Option<Facts>> {
+    let (attributes, volume_flags) = (attributes(file)?, Volume::of(file)?.flags);
+    let valid_bytes = fsctl::valid_data_bytes(&Device(file), len_bytes).ok();
+    Ok(Some(Facts { attributes, volume_flags, valid_bytes }))
+}
+
+/// What the system says about one of its errors, in the user's language.
+pub(crate) fn words_of_windows_error(code: u32) -> Option<String> {
+    // Such a number is a status of the kernel.
+    let code = i32::try_from(code).ok()?;
+    let text = io::Error::from_raw_os_error(code).to_string();
+    // The standard library appends the number, and where there are no words says so.
+    let words = text.strip_suffix(&format!(" (os error {code})"))?.trim_end_matches(['.', ' ']).to_owned();
+    (!words.is_empty() && !words.contains("FormatMessage")).then_some(words)
 }
 
 impl From<Volume> for VolumeFacts {
@@ -227,11 +260,6 @@ impl Lease<'_> {
     pub(crate) fn is_unbroken(&self) -> bool {
         true
     }
-}
-
-/// The attributes of an open file.
-fn attributes(file: &File) -> io::Result<u32> {
-    Ok(information::<fs::FILE_BASIC_INFO>(file, fs::FileBasicInfo)?.FileAttributes)
 }
 
 /// The Windows error in an [`io::Error`] of the system.

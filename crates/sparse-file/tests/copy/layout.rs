@@ -10,6 +10,9 @@ use sparse_file::{Access, ByteRange, ExtentKind, SparseFile, is_zero};
 pub(crate) const KIB: u64 = 1 << 10;
 pub(crate) const MIB: u64 = 1 << 20;
 
+/// Where the tests run on Windows, which is under Wine, no file has holes: copies are asked to be dense there.
+pub(crate) const DENSE: bool = cfg!(windows);
+
 /// A run of bytes of a file, with its length.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Part {
@@ -50,6 +53,8 @@ impl Layout {
                 }
                 Part::Zeroes(_) => write_runs(&file, range, |_| 0),
                 Part::Hole(_) => {}
+                // Nothing allocates a part of a file there without writing it.
+                Part::Unwritten(_) if cfg!(windows) => {}
                 Part::Unwritten(_) => file.allocate(range).unwrap(),
             }
             at = range.end();

@@ -121,17 +121,6 @@ fn law6_the_ledger_adds_up_and_is_the_systems_own() {
 }
 
 #[test]
-fn a_durable_write_is_read_back() {
-    for place in places::all() {
-        let file = place.file("image", MIB);
-        file.write_at_durable(4000, &[9; 9000]).unwrap();
-        let bytes = content(&file);
-        assert!(bytes[4000..13000].iter().all(|&byte| byte == 9), "{}", place.name);
-        assert!(is_zero(&bytes[..4000]) && is_zero(&bytes[13000..]), "{}", place.name);
-    }
-}
-
-#[test]
 fn a_device_trim_says_that_linux_has_none() {
     let place = &places::always()[0];
     let error = place.file("image", MIB).device_trim(range(0, MIB)).unwrap_err();

@@ -11,7 +11,6 @@ const LEN: usize = 512 << 10;
 #[derive(Clone, Debug)]
 enum Step {
     Write(usize, usize, u8),
-    WriteDurable(usize, usize, u8),
     Punch(usize, usize),
     Zero(usize, usize, ZeroMode),
     Allocate(usize, usize),
@@ -28,7 +27,6 @@ fn part() -> impl Strategy<Value = (usize, usize)> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (part(), 1u8..).prop_map(|((at, len), byte)| Step::Write(at, len, byte)),
-        1 => (part(), 1u8..).prop_map(|((at, len), byte)| Step::WriteDurable(at, len, byte)),
         4 => part().prop_map(|(at, len)| Step::Punch(at, len)),
         4 => (part(), any::<[bool; 2]>()).prop_map(|((at, len), [may_unmap, fast_only])| {
             Step::Zero(at, len, ZeroMode { may_unmap, fast_only })
@@ -46,10 +44,6 @@ fn act(file: &SparseFile, twin: &mut [u8], step: &Step) {
     match *step {
         Step::Write(at, len, byte) => {
             file.write_at(at as u64, &vec![byte; len]).unwrap();
-            twin[at..at + len].fill(byte);
-        }
-        Step::WriteDurable(at, len, byte) => {
-            file.write_at_durable(at as u64, &vec![byte; len]).unwrap();
             twin[at..at + len].fill(byte);
         }
         Step::Punch(at, len) => {

@@ -18,11 +18,14 @@ mod volume;
 use std::path::Path;
 
 use sparse_file::model::{Volume, VolumeOptions};
-use sparse_file::{ByteRange, Error, ErrorKind, Extent, Result, SparseFile};
+use sparse_file::{Allocation, ByteRange, Error, ErrorKind, Extent, Result, SparseFile};
 use tempfile::TempDir;
 
 pub(crate) const KIB: u64 = 1 << 10;
 pub(crate) const MIB: u64 = 1 << 20;
+
+/// How a file of this machine is made: where the tests run on Windows, which is under Wine, none has holes.
+pub(crate) const REAL: Allocation = if layout::DENSE { Allocation::Dense } else { Allocation::Sparse };
 
 /// A directory in memory where there is such a thing: these volumes are flushed often.
 pub(crate) fn directory() -> TempDir {

@@ -241,6 +241,7 @@ fn a_directory_that_is_no_volume_is_refused_with_the_reason() {
     assert_eq!(volume(dir.path(), 4096, MIB).figures().free_bytes, MIB);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn law9_a_full_host_fails_a_write_and_the_last_saved_state_stays() {
     let Some(place) = test_places::small("tmpfs", 2 * MIB) else { return };

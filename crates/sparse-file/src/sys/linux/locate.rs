@@ -6,13 +6,14 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, IFlags, Mode, OFlags, StatxAttributes};
 use rustix::io::Errno;
 
 use super::probe::process_limit_bytes;
 use super::{Error, ErrorKind, Identity, Result, attributes, forbidding};
 use crate::Access;
 use crate::holder::in_use;
+use crate::ntfs::DECOMPRESS;
 
 const CREATE: &str = "create";
 
@@ -30,6 +31,11 @@ pub(crate) fn create(path: &Path, private: bool) -> Result<File> {
         .at_path(path.display())
         .because(format!("its directory makes new files {}", inherited.join(" and ")))
         .advise("choose another directory, or clear the attribute of this one with chattr"))
+}
+
+/// Linux has no streams beside a file's content.
+pub(crate) fn create_stream(path: &Path, _sparse: bool) -> Result<File> {
+    Err(Error::new(ErrorKind::Unsupported, CREATE).at_path(path.display()).because("files have no named streams here"))
 }
 
 fn explain_create(path: &Path, error: io::Error) -> Error {
@@ -140,6 +146,7 @@ fn check_attributes(forbidding: &[&'static str], operation: &'static str) -> Res
     let advice = match first {
         "immutable" => "clear the attribute with chattr -i, or work on a copy",
         "append-only" => "clear the attribute with chattr -a, or work on a copy",
+        "compressed" => "--decompress clears the attribute first; or work on a copy",
         _ => "copy it to a plain file first",
     };
     Err(Error::new(ErrorKind::Refused, operation)
@@ -155,6 +162,22 @@ fn check_process_limit(len_bytes: u64, operation: &'static str) -> Result<()> {
             .advise("raise the limit with ulimit -f")),
         _ => Ok(()),
     }
+}
+
+/// Clears the attribute that has what is written to a file compressed, and says whether it was set.
+pub(crate) fn decompress(path: &Path) -> Result<bool> {
+    let file = open(path, Access::ReadOnly)?;
+    let os = |error| Error::from_io(DECOMPRESS, error);
+    if !attributes(&file).map_err(os)?.stx_attributes.contains(StatxAttributes::COMPRESSED) {
+        return Ok(false);
+    }
+    if !super::lock(&file, true).map_err(os)? {
+        return Err(in_use(DECOMPRESS, super::holder(&file)));
+    }
+    let cleared = rustix::fs::ioctl_getflags(&file)
+        .and_then(|flags| rustix::fs::ioctl_setflags(&file, flags.difference(IFlags::COMPRESSED)));
+    super::unlock(&file);
+    cleared.map(|()| true).map_err(|error| os(error.into()))
 }
 
 /// Removes the name of a file that was just made, unless the name leads to another file by now.

@@ -14,6 +14,9 @@ use crate::{Ability, Access, ByteRange, ExtentKind, MAX_OFFSET, MapKind, Support
 /// Half of the scratch file, and the largest granularity that is looked for.
 const SCRATCH_HALF_BYTES: u64 = 2 << 20;
 
+/// How far a new file is lengthened to learn whether the file system leaves holes.
+const HOLE_BYTES: u64 = 1 << 20;
+
 /// The smallest punch that makes the file system give something back, tried on a scratch file; the preferred block
 /// size where there can be none.
 ///
@@ -49,6 +52,16 @@ fn fill(scratch: &File, len_bytes: u64) -> io::Result<()> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether lengthening a new, empty file leaves a hole, found by doing so. The file is empty again afterwards.
+pub(crate) fn leaves_holes(file: &File) -> io::Result<bool> {
+    let empty = allocated_bytes(file)?;
+    let probe_bytes = HOLE_BYTES.min(max_file_bytes(file));
+    super::set_len(file, probe_bytes)?;
+    let lengthened = allocated_bytes(file)?;
+    super::set_len(file, 0)?;
+    Ok(lengthened.saturating_sub(empty) < probe_bytes / 2)
 }
 
 /// The largest length of a file here, this process's own limit included.

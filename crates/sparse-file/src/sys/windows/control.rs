@@ -19,6 +19,7 @@ const _: () = {
     assert!(fsctl::QUERY_ALLOCATED_RANGES == Ioctl::FSCTL_QUERY_ALLOCATED_RANGES);
     assert!(fsctl::FILE_LEVEL_TRIM == Ioctl::FSCTL_FILE_LEVEL_TRIM);
     assert!(fsctl::GET_COMPRESSION == Ioctl::FSCTL_GET_COMPRESSION);
+    assert!(fsctl::SET_COMPRESSION == Ioctl::FSCTL_SET_COMPRESSION);
     assert!(fsctl::QUERY_FILE_REGIONS == Ioctl::FSCTL_QUERY_FILE_REGIONS);
     assert!(fsctl::DUPLICATE_EXTENTS_TO_FILE == Ioctl::FSCTL_DUPLICATE_EXTENTS_TO_FILE);
 };
@@ -81,6 +82,36 @@ pub(super) fn information<T: Information>(file: &File, class: fs::FILE_INFO_BY_H
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(found) }
 }
 
+/// The attributes of the stream that is open: those by name are the file's, and tell of its unnamed stream only.
+pub(super) fn attributes(file: &File) -> io::Result<u32> {
+    let mut found = fs::BY_HANDLE_FILE_INFORMATION::default();
+    // SAFETY: the handle is open, and the system fills the structure, which is made of integers.
+    let done = unsafe { fs::GetFileInformationByHandle(handle(file), &raw mut found) };
+    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(found.dwFileAttributes) }
+}
+
+/// What the system says about an open file, of any length: fills `buffer`, which grows until it fits.
+pub(super) fn long_information(file: &File, class: fs::FILE_INFO_BY_HANDLE_CLASS) -> io::Result<Vec<u64>> {
+    const LARGEST_WORDS: usize = 8 << 20;
+    let mut words = vec![0u64; 512];
+    loop {
+        let size = u32::try_from(size_of_val(words.as_slice())).expect("at most 64 MiB");
+        // SAFETY: the handle is open, and the system writes at most `size` bytes into the buffer, which is aligned for
+        // any structure and made of integers.
+        let done = unsafe { fs::GetFileInformationByHandleEx(handle(file), class, words.as_mut_ptr().cast(), size) };
+        if done != 0 {
+            return Ok(words);
+        }
+        match last_error() {
+            Status::MORE_DATA | Status::INSUFFICIENT_BUFFER if words.len() < LARGEST_WORDS => {
+                let len = words.len();
+                words.resize(len * 4, 0);
+            }
+            status => return Err(status.into()),
+        }
+    }
+}
+
 /// Changes something about an open file. `buffer` holds the structure of `class`, aligned for 64-bit numbers.
 pub(super) fn set_information(file: &File, class: fs::FILE_INFO_BY_HANDLE_CLASS, buffer: &[u64]) -> io::Result<()> {
     let size = u32::try_from(size_of_val(buffer)).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -100,7 +131,7 @@ pub(super) fn handle(file: &File) -> HANDLE {
     file.as_raw_handle().cast()
 }
 
-fn last_error() -> Status {
+pub(super) fn last_error() -> Status {
     // SAFETY: reads a number of this thread.
     let code = unsafe { GetLastError() };
     Status(code)

@@ -14,6 +14,7 @@ use super::control::{Device, information, set_information};
 use super::volume::Volume;
 use super::{is_marked_sparse, set_sparse};
 use crate::fsctl;
+use crate::streams::stream_of;
 use crate::{ByteRange, ErrorKind};
 
 /// The largest cluster of ReFS. Clusters are shared whole, and a length off this grid is copied instead.
@@ -82,7 +83,11 @@ pub(crate) fn copy_mode(source: &File, destination: &File) -> io::Result<()> {
 
 /// Renames the open file to `new`, unless there is something of that name. The file stays open, and ours, throughout.
 pub(crate) fn rename_new(file: &File, _path: &Path, new: &Path) -> io::Result<()> {
-    let name: Vec<u16> = std::path::absolute(new)?.as_os_str().encode_wide().collect();
+    let name: Vec<u16> = match stream_of(new) {
+        // A stream gets its new name alone: it stays in its file.
+        Some(stream) => format!(":{stream}").encode_utf16().collect(),
+        None => std::path::absolute(new)?.as_os_str().encode_wide().collect(),
+    };
     set_information(file, fs::FileRenameInfo, &rename_info(&name))
 }
 

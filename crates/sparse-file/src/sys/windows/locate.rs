@@ -5,14 +5,17 @@ use std::io;
 use std::os::windows::fs::OpenOptionsExt;
 use std::path::Path;
 
+use windows_sys::Win32::Foundation::ERROR_PATH_NOT_FOUND;
 use windows_sys::Win32::Storage::FileSystem as fs;
 use windows_sys::Win32::System::SystemServices::FILE_SUPPORTS_SPARSE_FILES;
 
-use super::control::{Device, is_on_disk, set_information};
+use super::control::{Device, attributes, is_on_disk, set_information};
+use super::holder::holder_at;
+use super::status_of;
 use super::volume::Volume;
-use super::{attributes, forbidding, status_of};
 use crate::fsctl::{self, Status};
 use crate::holder::in_use;
+use crate::ntfs::{self, check_attributes, forbidding};
 use crate::{Access, Error, ErrorKind, Result};
 
 const CREATE: &str = "create";
@@ -39,6 +42,22 @@ pub(crate) fn create(path: &Path, _private: bool) -> Result<File> {
     Ok(file)
 }
 
+/// Makes a named stream, of which `path` has the name too, sparse or not. Whoever has the file may still rename and
+/// remove it.
+pub(crate) fn create_stream(path: &Path, sparse: bool) -> Result<File> {
+    let made = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .share_mode(SHARE_READING | fs::FILE_SHARE_DELETE)
+        .open(path);
+    let file = made.map_err(|error| explain_create(path, error))?;
+    if sparse {
+        fsctl::set_sparse(&Device(&file), true).map_err(|status| status.error(CREATE).at_path(path.display()))?;
+    }
+    Ok(file)
+}
+
 /// Refuses what the directory hands down, and marks the file.
 fn prepare(file: &File) -> Result<()> {
     let os = |error| Error::from_io(CREATE, error);
@@ -62,7 +81,7 @@ fn explain_create(path: &Path, error: io::Error) -> Error {
         io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, CREATE)
             .because("its directory does not exist")
             .advise("make the directory first"),
-        _ => explain(CREATE, error),
+        _ => explain(path, CREATE, error),
     };
     explained.at_path(path.display())
 }
@@ -79,12 +98,30 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<File> {
         .custom_flags(fs::FILE_FLAG_OPEN_REPARSE_POINT | fs::FILE_FLAG_BACKUP_SEMANTICS)
         .open(path);
     let file = opened.map_err(|error| explain_open(path, operation, error).at_path(path.display()))?;
-    check(&file, access).map_err(|error| error.at_path(path.display()))?;
+    let checked = check(&file, operation).and_then(|attributes| match access {
+        Access::ReadWrite => check_attributes(attributes, operation),
+        _ => Ok(()),
+    });
+    checked.map_err(|error| error.at_path(path.display()))?;
     Ok(file)
 }
 
-fn check(file: &File, access: Access) -> Result<()> {
-    let operation = access.operation();
+/// Stores a file without compression, and says whether it had any.
+pub(crate) fn decompress(path: &Path) -> Result<bool> {
+    // As it is: opening for writing refuses what is compressed.
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .share_mode(0)
+        .custom_flags(fs::FILE_FLAG_OPEN_REPARSE_POINT | fs::FILE_FLAG_BACKUP_SEMANTICS)
+        .open(path);
+    let file = opened.map_err(|error| explain_open(path, ntfs::DECOMPRESS, error))?;
+    check(&file, ntfs::DECOMPRESS)?;
+    ntfs::decompress(&Device(&file), || attributes(&file))
+}
+
+/// Refuses what is no file, and gives its attributes.
+fn check(file: &File, operation: &'static str) -> Result<u32> {
     let refuse =
         |why: String, advice: &'static str| Err(Error::new(ErrorKind::Refused, operation).because(why).advise(advice));
     if !is_on_disk(file) {
@@ -98,17 +135,17 @@ fn check(file: &File, access: Access) -> Result<()> {
     if attributes & fs::FILE_ATTRIBUTE_DIRECTORY != 0 {
         return refuse("it is a directory".to_owned(), "name a file in it");
     }
-    let forbidding = forbidding(attributes);
-    if access == Access::ReadWrite && !forbidding.is_empty() {
-        let advice = "clear the attribute in its properties, or work on a copy";
-        return refuse(format!("the file is {}", forbidding.join(" and ")), advice);
-    }
-    Ok(())
+    Ok(attributes)
 }
 
 fn explain_open(path: &Path, operation: &'static str, error: io::Error) -> Error {
     let read_only = || path.metadata().is_ok_and(|found| found.permissions().readonly());
     match error.kind() {
+        io::ErrorKind::NotFound if error.raw_os_error() == Some(ERROR_PATH_NOT_FOUND.cast_signed()) => {
+            Error::new(ErrorKind::NotFound, operation)
+                .because("its directory does not exist")
+                .advise("check the name and its directory")
+        }
         io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, operation)
             .because("there is no such file")
             .advise("check the name, or create it first"),
@@ -117,14 +154,14 @@ fn explain_open(path: &Path, operation: &'static str, error: io::Error) -> Error
                 .because("it has the read-only attribute")
                 .advise("clear the attribute in its properties, or work on a copy")
         }
-        _ => explain(operation, error),
+        _ => explain(path, operation, error),
     }
 }
 
 /// What Windows numbers say that the standard library has no word for.
-fn explain(operation: &'static str, error: io::Error) -> Error {
+fn explain(path: &Path, operation: &'static str, error: io::Error) -> Error {
     match status_of(&error) {
-        Some(Status::SHARING_VIOLATION) => in_use(operation, None),
+        Some(Status::SHARING_VIOLATION) => in_use(operation, holder_at(path)),
         Some(status) if status.kind() != ErrorKind::Io => Error::new(status.kind(), operation).caused_by(error),
         _ => Error::from_io(operation, error),
     }
