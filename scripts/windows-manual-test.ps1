@@ -107,11 +107,17 @@ try {
         try {
             $secret = New-Object Management.Automation.PSCredential $name, (ConvertTo-SecureString $word -AsPlainText -Force)
             $answer = Join-Path $env:PUBLIC 'sparsedisk-answer.txt'
-            $try = "try { [IO.File]::Open('\\.\SparseDiskControl','Open','ReadWrite').Close(); 'opened' } catch { `$_.Exception.InnerException.GetType().Name } "
-            $done = Start-Process powershell -Credential $secret -WorkingDirectory $env:PUBLIC -Wait -PassThru -ArgumentList "-NoProfile -Command `"$try | Out-File '$answer'`""
+            $script = Join-Path $env:PUBLIC 'sparsedisk-try.ps1'
+            # .NET Framework opens no device by its path: the call itself.
+            Set-Content $script @"
+Add-Type -Namespace Try -Name Kernel -MemberDefinition '[DllImport("kernel32.dll", CharSet = CharSet.Unicode, SetLastError = true)] public static extern IntPtr CreateFileW(string name, uint access, uint share, IntPtr security, uint creation, uint flags, IntPtr template);'
+`$handle = [Try.Kernel]::CreateFileW('\\.\SparseDiskControl', 3221225472, 3, [IntPtr]::Zero, 3, 0, [IntPtr]::Zero)
+"`$handle error `$([Runtime.InteropServices.Marshal]::GetLastWin32Error())" | Out-File '$answer'
+"@
+            Start-Process powershell -Credential $secret -WorkingDirectory $env:PUBLIC -Wait -ArgumentList "-NoProfile -ExecutionPolicy Bypass -File `"$script`""
             $said = Get-Content $answer
-            Remove-Item $answer
-            Expect ($said -match 'UnauthorizedAccess') "it said: $said"
+            Remove-Item $answer, $script
+            Expect ($said -match '^-1 error 5$') "it said: $said"
             $said
         } finally { net user $name /delete | Out-Null }
     }

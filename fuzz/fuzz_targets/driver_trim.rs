@@ -4,8 +4,8 @@
 
 use disk_types::{DiskBounds, LogicalBlock};
 use driver_core::{
-    BackingFile, Completion, Disk, DiskState, Job, NtStatus, Plan, Request, SystemBuffer, UniqueId, Verdict, codes,
-    dispatch, fsctl,
+    BackingFile, Completion, Disk, DiskState, Job, NtStatus, Plan, Request, SystemBuffer, Verdict, codes, dispatch,
+    fsctl,
 };
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
@@ -180,14 +180,13 @@ fuzz_target!(|input: Input| {
         trims: input.frees,
         physical_sector_bytes: 4096,
         alignment_mask: 0,
-        unique_id: UniqueId::new(0, 0),
     };
     let mut bytes = encode(&input, len_bytes, unit_bytes.into());
     let expected = oracle(&bytes, &input, len_bytes, unit_bytes.into());
     let state = DiskState::new(0);
     let len = bytes.len();
     let request = Request::DeviceControl { code: codes::STORAGE_MANAGE_DATA_SET_ATTRIBUTES };
-    match dispatch(&plan.facts(0), &state, request, Some(SystemBuffer::new(&mut bytes, len, 0))) {
+    match dispatch(&plan.facts(0, 1), &state, request, Some(SystemBuffer::new(&mut bytes, len, 0))) {
         Verdict::Complete(completion) => {
             assert_eq!(completion.information, 0);
             assert_eq!(expected, Err(completion.status));
