@@ -3,10 +3,11 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::PoisonError;
 
 use disk_types::{ByteRange, Error, ErrorKind, Extent, ExtentKind, LogicalBlock, Result, ZeroEffect, ZeroMode};
 
+use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::{BlockDevice, Discard, DiscardEffect, Geometry};
 
 const PAGE_BYTES: u64 = 4096;

@@ -1,8 +1,9 @@
 use alloc::vec::Vec;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use disk_types::{ByteRange, Error, ErrorKind, Result, ZeroEffect, ZeroMode};
 
+use crate::sync::Mutex;
 use crate::{Disk, Durability, Layer};
 
 /// Fails on a schedule, so that tests see what a failing host does to everyone above it.
