@@ -34,16 +34,16 @@
 //! space reserved does not run passes.
 
 mod pace;
+mod pass;
 mod totals;
 
-use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use block_device::{ByteRange, DiscardEffect, Disk, Error, ErrorKind, RangeLocks, Result, WrittenMap, is_zero};
+use block_device::{DiscardEffect, Disk, Error, ErrorKind, RangeLocks, Result, WrittenMap};
 
-use crate::carry_out::free;
-use crate::{Observer, Phase};
+use crate::Observer;
+use pass::{Done, Pass};
 
 pub use pace::Pace;
 pub use totals::{LastPass, Running, Totals};
@@ -110,19 +110,81 @@ impl Online {
 
     /// Goes once through what was changed since the last pass, and frees the zeroes in it.
     ///
-    /// Progress is reported as [`Phase::Scanning`], in bytes of changed chunks.
+    /// Progress is reported as [`Phase::Scanning`](crate::Phase::Scanning), in bytes of changed chunks.
     ///
     /// # Errors
     /// [`ErrorKind::InUse`] while another pass is running; where the host does not tell what the disk occupies.
     /// Whatever stops it on the way is in [`Outcome::stopped`].
     pub fn pass(&self, pace: &Pace, observer: &mut dyn Observer) -> Result<Outcome> {
-        let _ = (pace, observer, &self.locks, &self.written, self.window_bytes);
-        todo!()
+        let allocated_before_bytes = self.disk.allocated_bytes()?;
+        let begun = Begun::new(self)?;
+        let mut pass = Pass::new(self, pace);
+        let stopped = pass.run(observer).err();
+        let Done { looked_at_bytes, freed_bytes, freed_ranges } = pass.done;
+        begun.end(&pass.done, stopped.as_ref().map(Error::kind));
+        let allocated_after_bytes = self.disk.allocated_bytes()?;
+        Ok(Outcome {
+            looked_at_bytes,
+            freed_bytes,
+            freed_ranges,
+            allocated_before_bytes,
+            allocated_after_bytes,
+            stopped,
+        })
     }
 
     /// What the passes have done so far, the running one included.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.totals_mut().clone()
+    }
+
+    fn totals_mut(&self) -> MutexGuard<'_, Totals> {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one pass that is running; over when dropped.
+struct Begun<'a> {
+    online: &'a Online,
+    since: Instant,
+}
+
+impl<'a> Begun<'a> {
+    fn new(online: &'a Online) -> Result<Self> {
+        let mut totals = online.totals_mut();
+        if totals.running.is_some() {
+            return Err(Error::new(ErrorKind::InUse, "trim").because("a pass is running already"));
+        }
+        let changed_bytes = online.written.count_set().saturating_mul(online.written.chunk_bytes());
+        totals.running = Some(Running {
+            since: SystemTime::now(),
+            done_bytes: 0,
+            total_bytes: changed_bytes.min(online.disk.len_bytes()),
+            freed_bytes: 0,
+        });
+        Ok(Self { online, since: Instant::now() })
+    }
+
+    fn end(self, done: &Done, stopped: Option<ErrorKind>) {
+        let mut totals = self.online.totals_mut();
+        if stopped.is_none() {
+            totals.passes += 1
+        } else {
+            totals.stopped_passes += 1
+        }
+        totals.last = Some(LastPass {
+            at: SystemTime::now(),
+            took: self.since.elapsed(),
+            looked_at_bytes: done.looked_at_bytes,
+            freed_bytes: done.freed_bytes,
+            stopped,
+        });
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.online.totals_mut().running = None;
     }
 }
