@@ -7,6 +7,7 @@ mod lease;
 mod locate;
 mod map;
 mod probe;
+mod replacing;
 
 use std::fs::{self, File};
 use std::io;
@@ -23,8 +24,9 @@ pub(crate) use copying::{Stamp, copy_mode, rename_new, stamp};
 pub(crate) use holder::{holder, sees_everybody};
 pub(crate) use lease::{Lease, lease};
 pub(crate) use locate::{create, create_stream, decompress, open, remove_created, sync_directory_of};
-pub(crate) use map::Mapper;
+pub(crate) use map::{Mapper, fragments};
 pub(crate) use probe::{granularity_bytes, leaves_holes, max_file_bytes, support};
+pub(crate) use replacing::{REPLACES, copy_identity, forget_cached, hide, leads_to, names, swap, swap_back, sync_all};
 
 /// Holes are allocated in pieces of this many bytes: file systems that undo a failed call (tmpfs, btrfs) undo one piece.
 const ALLOCATE_BYTES: u64 = 64 << 20;

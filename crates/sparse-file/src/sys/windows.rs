@@ -14,6 +14,7 @@ mod control;
 mod copying;
 mod holder;
 mod locate;
+mod replacing;
 mod streams;
 mod volume;
 
@@ -35,6 +36,9 @@ use volume::{Volume, allocation_units};
 pub(crate) use copying::{Stamp, clone_file, copy_mode, copy_range, rename_new, stamp};
 pub(crate) use holder::holder;
 pub(crate) use locate::{create, create_stream, decompress, open, remove_created};
+pub(crate) use replacing::{
+    REPLACES, copy_identity, forget_cached, fragments, hide, leads_to, names, swap, swap_back, sync_all,
+};
 pub(crate) use streams::stream_names;
 
 /// The share mode has locked it already.
