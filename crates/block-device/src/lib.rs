@@ -21,7 +21,7 @@
 //! | [`Stats`] | counts requests, bytes and errors | as beneath |
 //! | [`ReadOnly`] | refuses whatever changes data | [`DiscardEffect::Ignored`] |
 //! | [`Window`] | a part of a disk, such as a partition | as beneath; `Unspecified` if off the granule grid |
-//! | [`Faulty`] | fails and tears on a schedule, for tests | as beneath |
+//! | [`Faulty`] | fails, tears, delays and loses on a schedule, for tests | as beneath |
 //!
 //! A layer implements [`Layer`] and defines only what it changes.
 //!
@@ -59,8 +59,8 @@ pub use disk_types::{
 pub use layer::Layer;
 #[cfg(feature = "std")]
 pub use layers::{
-    Counters, Fault, Faulty, Operation, RangeLocked, Schedule, SpaceFigures, SpaceGuard, SpaceNews, Stats, Written,
-    WrittenMap,
+    Counters, Fault, Faulty, Operation, RangeLocked, Schedule, SpaceFigures, SpaceGuard, SpaceNews, Stats, Unflushed,
+    Written, WrittenMap,
 };
 pub use layers::{ReadOnly, Window, ZeroDetect};
 #[cfg(feature = "std")]
