@@ -1,9 +1,10 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire};
+use core::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use disk_types::{ByteRange, Result, ZeroEffect, ZeroMode};
 
+use crate::sync::AtomicU64;
 use crate::{Disk, Durability, Layer};
 
 /// Remembers where the disk was written, discarded or zeroed since somebody last looked.

@@ -152,11 +152,11 @@ struct Begun<'a> {
 
 impl<'a> Begun<'a> {
     fn new(online: &'a Online) -> Result<Self> {
+        let changed_bytes = online.written.count_set().saturating_mul(online.written.chunk_bytes());
         let mut totals = online.totals_mut();
         if totals.running.is_some() {
             return Err(Error::new(ErrorKind::InUse, "trim").because("a pass is running already"));
         }
-        let changed_bytes = online.written.count_set().saturating_mul(online.written.chunk_bytes());
         totals.running = Some(Running {
             since: SystemTime::now(),
             done_bytes: 0,
