@@ -6,9 +6,10 @@
 //! RUSTFLAGS='--cfg shuttle' cargo test -p reclaim --test schedules --target-dir target/shuttle
 //! ```
 //!
-//! Each model is explored at random, by priorities with few changes (PCT, which finds what needs few changes of thread with
-//! a known probability), and depth first up to a bound. `SHUTTLE_ITERATIONS` sets how many schedules each way takes
-//! (20,000); seeds are fixed. What is counted is printed: `-- --nocapture`.
+//! Each model is explored step by step at random, by random walks that meet all orders about equally often (URW), and by
+//! priorities with few changes (PCT), which finds what needs few changes of thread with a known probability.
+//! `SHUTTLE_ITERATIONS` sets how many schedules each way takes (20,000); seeds are fixed. What is counted is printed:
+//! `-- --nocapture`.
 //!
 //! A model that cannot fail proves nothing. So each property is also given a disk whose part that should guarantee it is
 //! taken out, and must then be seen to break.
@@ -23,7 +24,7 @@ use block_device::{
     ByteRange, Disk, Durability, ErrorKind, MemoryDisk, RangeLocked, RangeLocks, Written, WrittenMap, ZeroMode,
 };
 use reclaim::online::{Online, Pace};
-use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler};
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler, UrwRandomScheduler};
 use shuttle::thread;
 use shuttle::{Config, Runner};
 
@@ -146,7 +147,7 @@ fn a_client_and_two_passes(without: Without) {
     model.check([0, 0, 0xD0, 0xB3]);
 }
 
-/// The smallest of them, for the depth-first walk: one write, one pass over one chunk.
+/// The smallest of them: one write, one pass.
 fn one_write_and_a_pass(without: Without) {
     let model = Arc::new(Model::new(without));
     let client = {
@@ -195,8 +196,8 @@ fn run(name: &str, way: &str, scheduler: impl Scheduler + 'static, model: impl F
 fn explore(name: &str, model: impl Fn() + Clone + Send + Sync + 'static) {
     let count = iterations();
     run(name, "at random", RandomScheduler::new_from_seed(SEED, count), model.clone());
-    run(name, "by priorities", PctScheduler::new_from_seed(SEED, 3, count), model.clone());
-    run(name, "depth first", DfsScheduler::new(Some(count), false), model);
+    run(name, "by random walks", UrwRandomScheduler::new_from_seed(SEED, count), model.clone());
+    run(name, "by priorities", PctScheduler::new_from_seed(SEED, 3, count), model);
 }
 
 /// How many schedules it took to see `model` break.
