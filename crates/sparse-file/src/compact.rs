@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 use crate::copy::beside;
 use crate::copy::rewrite::{Content, Rewrite};
-use crate::{Access, CopyObserver, Error, ErrorKind, Result, SoleOpener, SparseFile, sys};
+use crate::{Access, CopyObserver, Error, ErrorKind, Result, SoleOpener, SparseFile, is_zero, sys};
 
 const COMPACT: &str = "compact";
 
@@ -38,6 +38,9 @@ const NEW: &str = ".compacting";
 const OLD: &str = ".before-compacting";
 /// What a newcomer opened while the names were exchanged twice.
 const OPENED: &str = ".opened-while-compacting";
+
+/// A new file may be so long before it has its length: that is how its file system is tried for holes.
+const BLANK_BYTES: u64 = 1 << 20;
 
 /// What a compaction did.
 ///
@@ -282,8 +285,8 @@ impl Names {
     }
 }
 
-/// Removes a leftover, if it is one: a file that nobody has open, another name of the image, or as long as the image, or
-/// empty.
+/// Removes a leftover, if it is one: another name of the image; or a file that nobody has open, as long as the image, or
+/// one that had not its length yet.
 fn remove_leftover(path: &Path, image: &SparseFile) -> Result<u64> {
     let Ok(metadata) = path.symlink_metadata() else { return Ok(0) };
     let failed = |error| Error::from_io("remove", error).at_path(path.display());
@@ -300,15 +303,25 @@ fn remove_leftover(path: &Path, image: &SparseFile) -> Result<u64> {
         return Err(in_the_way("it is no regular file"));
     }
     let leftover = SparseFile::open(path, Access::ReadWrite)?;
-    if leftover.len_bytes() != image.len_bytes() && leftover.len_bytes() != 0 {
+    let _alone = leftover.sole_opener()?;
+    if leftover.len_bytes() != image.len_bytes() && !is_blank(&leftover)? {
         return Err(in_the_way("it is not as long as the image, so it is no leftover of it"));
     }
-    let _alone = leftover.sole_opener()?;
     let bytes = leftover.allocated_bytes()?;
     if !leftover.as_file().is_some_and(|file| sys::leads_to(path, file)) {
         return Err(in_the_way("it is another file from one moment to the next"));
     }
     std::fs::remove_file(path).map(|()| bytes).map_err(failed)
+}
+
+/// Whether it is a new file that had not its length yet: empty, or while the file system was tried.
+fn is_blank(file: &SparseFile) -> Result<bool> {
+    if file.len_bytes() > BLANK_BYTES {
+        return Ok(false);
+    }
+    let mut content = vec![0; usize::try_from(file.len_bytes()).expect("not more than that")];
+    file.read_at(0, &mut content)?;
+    Ok(is_zero(&content))
 }
 
 fn refuse_several_names(file: &SparseFile) -> Result<()> {

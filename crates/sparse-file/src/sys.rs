@@ -33,6 +33,7 @@
 //!   const ALLOCATED_SOURCE: &str
 //!   fn allocated_bytes(file: &File) -> io::Result<u64>
 //!   fn free_bytes(file: &File) -> io::Result<u64>
+//!   fn volume_bytes(file: &File) -> io::Result<u64>
 //!   fn punch(file: &File, range: ByteRange) -> io::Result<()>
 //!   fn zero_range(file: &File, range: ByteRange) -> io::Result<()>
 //!   fn allocate(file: &File, range: ByteRange) -> io::Result<()>

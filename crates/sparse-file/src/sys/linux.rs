@@ -102,6 +102,12 @@ pub(crate) fn free_bytes(file: &File) -> io::Result<u64> {
     Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
 }
 
+/// What the file system has in all; `u64::MAX` where it has no limit, or does not tell.
+pub(crate) fn volume_bytes(file: &File) -> io::Result<u64> {
+    let figures = rustix::fs::fstatvfs(file)?;
+    Ok(if figures.f_blocks == 0 { u64::MAX } else { figures.f_blocks.saturating_mul(figures.f_frsize) })
+}
+
 /// Deallocates the whole blocks in `range`, and zeroes the rest of it.
 pub(crate) fn punch(file: &File, range: ByteRange) -> io::Result<()> {
     fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, range)

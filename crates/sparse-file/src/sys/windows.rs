@@ -149,6 +149,12 @@ pub(crate) fn free_bytes(file: &File) -> io::Result<u64> {
     Ok(units.free.saturating_mul(units.unit_bytes))
 }
 
+/// What the volume has in all for this user, quota included.
+pub(crate) fn volume_bytes(file: &File) -> io::Result<u64> {
+    let units = allocation_units(file)?;
+    Ok(units.total.saturating_mul(units.unit_bytes))
+}
+
 /// Frees the whole units in `range`, and zeroes the rest of it. Only a file marked sparse gives anything back.
 pub(crate) fn punch(file: &File, range: ByteRange) -> io::Result<()> {
     ntfs::punch(&Device(file), range)
