@@ -37,6 +37,8 @@ type HostFreeBytes = Box<dyn Fn() -> Result<u64> + Send + Sync>;
 #[derive(Debug, Default)]
 struct Credit {
     left: SpaceCredit,
+    /// What was admitted and may not have reached the host yet.
+    under_way_bytes: u64,
     level: Level,
 }
 
@@ -130,29 +132,33 @@ impl SpaceGuard {
         self.credit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether `range` may be written.
-    fn admit(&self, operation: &'static str, range: ByteRange) -> Result<()> {
-        let floor_bytes = self.figures.floor_bytes;
+    /// Runs `request`, which may need new space for `range`, unless that is to stay free.
+    fn guarded<T>(&self, operation: &'static str, range: ByteRange, request: impl FnOnce() -> Result<T>) -> Result<T> {
         let granularity_bytes = self.disk.geometry().discard.granularity_bytes;
         let perhaps_new = range.align_outward(granularity_bytes, self.disk.len_bytes()).len();
-        if floor_bytes == 0 || self.credit().left.spend(perhaps_new) {
-            return Ok(());
-        }
-        // Asked without the lock, so that a slow host keeps only those waiting who need to know.
-        let Ok(free_bytes) = (self.host_free_bytes)() else { return Ok(()) };
-        let (admitted, news) = self.credit().renew(free_bytes, floor_bytes, perhaps_new);
-        self.figures.host_free_bytes.store(free_bytes.min(u64::MAX - 1), Relaxed);
+        let (admitted, news) = self.credit().admit(perhaps_new, &self.figures, &self.host_free_bytes);
+        // Until it is done the host does not know of it.
+        let _under_way = UnderWay { guard: self, bytes: if admitted { perhaps_new } else { 0 } };
         if let Some(news) = news {
             (self.tell)(news);
         }
-        if admitted || self.is_allocated(range)? {
-            return Ok(());
+        if !admitted && !self.is_allocated(range)? {
+            return Err(self.refuse(operation, range));
         }
+        request().inspect_err(|error| {
+            if error.kind() == ErrorKind::NoSpace {
+                self.credit().left.forget();
+            }
+        })
+    }
+
+    fn refuse(&self, operation: &'static str, range: ByteRange) -> Error {
         self.figures.refused.fetch_add(1, Relaxed);
-        Err(Error::new(ErrorKind::NoSpace, operation)
+        let (free_bytes, floor_bytes) = (self.figures.host_free_bytes.load(Relaxed), self.figures.floor_bytes);
+        Error::new(ErrorKind::NoSpace, operation)
             .at_offset(range.start())
             .because(format!("the host has {free_bytes} bytes free, of which {floor_bytes} are kept free"))
-            .advise("free space on the host, or keep less free"))
+            .advise("free space on the host, or keep less free")
     }
 
     /// Whether all of `range` can be overwritten in place.
@@ -164,21 +170,31 @@ impl SpaceGuard {
         })?;
         Ok(allocated)
     }
-
-    /// Passes a result on; one that says that the host is full ends the credit.
-    fn learn<T>(&self, result: Result<T>) -> Result<T> {
-        result.inspect_err(|error| {
-            if error.kind() == ErrorKind::NoSpace {
-                self.credit().left.forget();
-            }
-        })
-    }
 }
 
 impl Credit {
-    /// Whether `bytes` may be taken of what the host has, and what has changed since it was last asked.
-    fn renew(&mut self, free_bytes: u64, floor_bytes: u64, bytes: u64) -> (bool, Option<SpaceNews>) {
-        let admitted = self.left.renew(free_bytes, floor_bytes, bytes);
+    /// Whether `bytes` may be taken, and what has changed if the host had to be asked. The host is asked under the lock:
+    /// what it had before others wrote must not become a credit after that.
+    fn admit(
+        &mut self,
+        bytes: u64,
+        figures: &SpaceFigures,
+        host_free_bytes: &HostFreeBytes,
+    ) -> (bool, Option<SpaceNews>) {
+        let floor_bytes = figures.floor_bytes;
+        if floor_bytes == 0 || self.left.spend(bytes) {
+            self.under_way_bytes += bytes;
+            return (true, None);
+        }
+        let Ok(free_bytes) = host_free_bytes() else {
+            self.under_way_bytes += bytes;
+            return (true, None);
+        };
+        figures.host_free_bytes.store(free_bytes.min(u64::MAX - 1), Relaxed);
+        let admitted = self.left.renew(free_bytes.saturating_sub(self.under_way_bytes), floor_bytes, bytes);
+        if admitted {
+            self.under_way_bytes += bytes;
+        }
         let level = match admitted {
             false => Level::BelowFloor,
             true if free_bytes < floor_bytes.saturating_mul(2) => Level::Low,
@@ -194,22 +210,36 @@ impl Credit {
     }
 }
 
+/// A request that was admitted, until it is done.
+struct UnderWay<'a> {
+    guard: &'a SpaceGuard,
+    bytes: u64,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.guard.credit().under_way_bytes -= self.bytes;
+    }
+}
+
 impl Layer for SpaceGuard {
     fn below(&self) -> &Disk {
         &self.disk
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
-        self.admit("write", ByteRange::at(offset, data.len() as u64)?)?;
-        self.learn(self.disk.write(offset, data, Durability::Cached))
+        let range = ByteRange::at(offset, data.len() as u64)?;
+        self.guarded("write", range, || self.disk.write(offset, data, Durability::Cached))
     }
 
     fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
+        let zero = || self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached);
         // A disk that ignores discards unmaps nothing: there zeroes are written.
-        if !mode.may_unmap || self.disk.geometry().discard.effect == DiscardEffect::Ignored {
-            self.admit("zero", range)?;
+        if mode.may_unmap && self.disk.geometry().discard.effect != DiscardEffect::Ignored {
+            zero()
+        } else {
+            self.guarded("zero", range, zero)
         }
-        self.learn(self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached))
     }
 }
 
