@@ -70,6 +70,7 @@ impl<'a> Pass<'a> {
             for allocated in self.allocated(group)? {
                 for window in allocated.chunks(self.online.window_bytes) {
                     self.settle(&mut taken, window.start(), &mut watch)?;
+                    watch.may_continue()?;
                     self.meter.wait(&mut || watch.may_continue())?;
                     self.look_at(window)?;
                 }
