@@ -1,0 +1,102 @@
+//! A served disk: its layers, and what goes on beside its clients.
+//!
+//! ```text
+//!   clients (nbd)
+//!      |
+//!   Stats . RangeLocked . Written . ZeroDetect . SpaceGuard . the image
+//!                \___________\___ |
+//!                                Online: zeroes are freed beneath the locks, by passes
+//! ```
+//!
+//! [`passes`] runs them, by the clock or because somebody asks; [`desk`] answers who asks (`trim` and `info` on a served
+//! image).
+
+mod desk;
+mod passes;
+
+use std::sync::Arc;
+
+use block_device::{
+    Counters, Disk, RangeLocked, SpaceFigures, SpaceGuard, SpaceNews, Stats, Written, WrittenMap, ZeroDetect,
+};
+use disk_image::Image;
+use disk_types::Result;
+use reclaim::online::Online;
+
+use crate::size::{Bytes, Exact};
+
+pub(crate) use desk::Desk;
+pub(crate) use passes::{Passes, Rhythm};
+
+/// What of the layers is wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) read_only: bool,
+    pub(crate) detect_zeroes: bool,
+    /// What stays free on the host; `None` for the default.
+    pub(crate) keep_free_bytes: Option<u64>,
+}
+
+/// A disk with its layers.
+pub(crate) struct Served {
+    /// What clients get.
+    pub(crate) disk: Disk,
+    /// What they asked for.
+    pub(crate) counters: Arc<Counters>,
+    /// What is left on the host; `None` where nothing is written.
+    pub(crate) space: Option<Arc<SpaceFigures>>,
+    /// What frees zeroes meanwhile, or why that cannot be.
+    pub(crate) online: Result<Online>,
+}
+
+impl Served {
+    /// Puts the layers on an image.
+    ///
+    /// # Errors
+    /// Those of asking the host what it has.
+    pub(crate) fn new(image: &Image, wanted: Wanted) -> Result<Self> {
+        let mut disk = image.disk.clone();
+        let mut space = None;
+        if !wanted.read_only {
+            let floor_bytes = match wanted.keep_free_bytes {
+                Some(bytes) => bytes,
+                None => SpaceGuard::default_floor_bytes(image.file.host_bytes()?),
+            };
+            let host = Arc::clone(&image.file);
+            let guard = SpaceGuard::new(disk, floor_bytes, move || host.host_free_bytes(), tell);
+            space = Some(guard.figures());
+            disk = Disk::new(guard)?;
+        }
+        if wanted.detect_zeroes && !wanted.read_only {
+            disk = Disk::new(ZeroDetect::new(disk))?;
+        }
+        // Above the layer that cuts writes into pieces: a write takes effect as a whole.
+        let beneath = disk.clone();
+        let written = Written::new(disk);
+        let map: Arc<WrittenMap> = written.map();
+        let locked = RangeLocked::new(Disk::new(written)?);
+        let online = Online::new(beneath, locked.locks(), map);
+        let stats = Stats::new(Disk::new(locked)?);
+        let counters = stats.counters();
+        Ok(Self { disk: Disk::new(stats)?, counters, space, online })
+    }
+}
+
+/// Tells the log what has become of the host's space.
+fn tell(news: SpaceNews) {
+    match news {
+        SpaceNews::Low { free_bytes, floor_bytes } => tracing::warn!(
+            "the host has {} left; from {} on writes that need new space are refused",
+            Exact(free_bytes),
+            Bytes(floor_bytes)
+        ),
+        SpaceNews::Refusing { free_bytes, floor_bytes } => tracing::warn!(
+            "writes that need new space are refused: the host has {} left, and {} are kept free",
+            Exact(free_bytes),
+            Bytes(floor_bytes)
+        ),
+        SpaceNews::Enough { free_bytes, .. } => {
+            tracing::warn!("the host has space again: {}; writes go on", Exact(free_bytes));
+        }
+    }
+}
