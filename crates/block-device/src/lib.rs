@@ -7,7 +7,7 @@
 //! ```text
 //!   nbd, reclaim, volume, cli
 //!        |  Disk: bounds, alignment, sticky flush failure
-//!   layers: ZeroDetect . Written . RangeLocked . SpaceGuard . Stats . ReadOnly . Window . Faulty (tests)
+//!   layers: ZeroDetect . Written . RangeLocked . SpaceGuard . Stats . ReadOnly . Window . Faulty, Recording (tests)
 //!        |  Disk
 //!   RawImage (disk-image), MemoryDisk
 //! ```
@@ -21,7 +21,8 @@
 //! | [`Stats`] | counts requests, bytes and errors | as beneath |
 //! | [`ReadOnly`] | refuses whatever changes data | [`DiscardEffect::Ignored`] |
 //! | [`Window`] | a part of a disk, such as a partition | as beneath; `Unspecified` if off the granule grid |
-//! | [`Faulty`] | fails, tears, delays and loses on a schedule, for tests | as beneath |
+//! | [`Faulty`] | fails, tears, delays and loses on a schedule, for tests ([`fault_walk`]) | as beneath |
+//! | [`Recording`] | notes changes and flushes, for tests of power cuts ([`recording`]) | as beneath |
 //!
 //! A layer implements [`Layer`] and defines only what it changes.
 //!
@@ -40,6 +41,8 @@ extern crate std;
 pub mod conformance;
 mod device;
 mod disk;
+#[cfg(feature = "std")]
+mod fault_walk;
 mod layer;
 mod layers;
 #[cfg(feature = "std")]
@@ -47,6 +50,8 @@ mod memory;
 mod promises;
 #[cfg(feature = "std")]
 mod range_locks;
+#[cfg(feature = "std")]
+pub mod recording;
 #[cfg(feature = "std")]
 mod sync;
 
@@ -56,6 +61,8 @@ pub use disk_types::{
     ByteRange, Error, ErrorKind, Extent, ExtentKind, LogicalBlock, MAX_OFFSET, Result, SpaceCredit, ZeroEffect,
     ZeroMode, is_zero,
 };
+#[cfg(feature = "std")]
+pub use fault_walk::{FaultStep, fault_walk};
 pub use layer::Layer;
 #[cfg(feature = "std")]
 pub use layers::{
@@ -67,3 +74,5 @@ pub use layers::{ReadOnly, Window, ZeroDetect};
 pub use memory::MemoryDisk;
 #[cfg(feature = "std")]
 pub use range_locks::{RangeGuard, RangeLocks};
+#[cfg(feature = "std")]
+pub use recording::{Crash, Left, Log, Recording, Replay, Replayed, record};

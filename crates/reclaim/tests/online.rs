@@ -154,7 +154,7 @@ fn what_is_written_during_a_pass_is_seen_by_it_or_by_the_next() {
     let mut client = Client { disk: served.disk.clone(), done: false };
     let first = served.online.pass(&Pace::unlimited(), &mut client).unwrap();
     assert_eq!(first.freed_bytes, GRANULE, "the one ahead");
-    assert_eq!((served.written.count_set(), served.written.is_set(0)), (1, true));
+    assert!(served.written.is_set(0));
     assert_eq!(served.pass().freed_bytes, GRANULE, "the one behind");
     served.assert_clean();
 }

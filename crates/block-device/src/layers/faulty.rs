@@ -1,6 +1,7 @@
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 use std::sync::PoisonError;
 
@@ -15,6 +16,7 @@ pub struct Faulty {
     disk: Disk,
     schedule: Mutex<Schedule>,
     unflushed: Arc<Unflushed>,
+    struck: Arc<AtomicU64>,
 }
 
 /// Which requests fail, and how.
@@ -118,7 +120,7 @@ impl Faulty {
     #[must_use]
     pub fn new(disk: Disk, schedule: Schedule) -> Self {
         let unflushed = Arc::new(Unflushed { disk: disk.clone(), changes: Mutex::default() });
-        Self { disk, schedule: Mutex::new(schedule), unflushed }
+        Self { disk, schedule: Mutex::new(schedule), unflushed, struck: Arc::default() }
     }
 
     /// What [`Fault::Lose`] may still undo.
@@ -127,8 +129,16 @@ impl Faulty {
         Arc::clone(&self.unflushed)
     }
 
+    /// How many requests have met their fault, readable at any time.
+    #[must_use]
+    pub fn struck(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.struck)
+    }
+
     fn fault(&self, operation: Operation) -> Option<Fault> {
-        self.schedule.lock().unwrap_or_else(PoisonError::into_inner).next(operation)
+        let fault = self.schedule.lock().unwrap_or_else(PoisonError::into_inner).next(operation);
+        self.struck.fetch_add(u64::from(fault.is_some()), Relaxed);
+        fault
     }
 
     /// Runs `request` on `range`, or as much of it as the schedule lets through.

@@ -3,7 +3,10 @@ use alloc::format;
 use alloc::sync::Arc;
 use core::fmt;
 use core::ops::ControlFlow;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 use std::sync::PoisonError;
 
 use disk_types::{ByteRange, Error, ErrorKind, Result, SpaceCredit, ZeroEffect, ZeroMode};
@@ -29,6 +32,8 @@ pub struct SpaceGuard {
     host_free_bytes: HostFreeBytes,
     tell: Box<dyn Fn(SpaceNews) + Send + Sync>,
     credit: Mutex<Credit>,
+    /// What was admitted and may not have reached the host yet.
+    under_way_bytes: AtomicU64,
     figures: Arc<SpaceFigures>,
 }
 
@@ -37,8 +42,6 @@ type HostFreeBytes = Box<dyn Fn() -> Result<u64> + Send + Sync>;
 #[derive(Debug, Default)]
 struct Credit {
     left: SpaceCredit,
-    /// What was admitted and may not have reached the host yet.
-    under_way_bytes: u64,
     level: Level,
 }
 
@@ -106,6 +109,7 @@ impl SpaceGuard {
             host_free_bytes: Box::new(host_free_bytes),
             tell: Box::new(tell),
             credit: Mutex::default(),
+            under_way_bytes: AtomicU64::new(0),
             figures: Arc::new(SpaceFigures {
                 floor_bytes,
                 host_free_bytes: AtomicU64::new(u64::MAX),
@@ -136,8 +140,8 @@ impl SpaceGuard {
     fn guarded<T>(&self, operation: &'static str, range: ByteRange, request: impl FnOnce() -> Result<T>) -> Result<T> {
         let granularity_bytes = self.disk.geometry().discard.granularity_bytes;
         let perhaps_new = range.align_outward(granularity_bytes, self.disk.len_bytes()).len();
-        let (admitted, news) = self.credit().admit(perhaps_new, &self.figures, &self.host_free_bytes);
-        // Until it is done the host does not know of it.
+        let (admitted, news) = self.admit(perhaps_new);
+        // Until it is done the host may not know of it.
         let _under_way = UnderWay { guard: self, bytes: if admitted { perhaps_new } else { 0 } };
         if let Some(news) = news {
             (self.tell)(news);
@@ -150,6 +154,41 @@ impl SpaceGuard {
                 self.credit().left.forget();
             }
         })
+    }
+
+    /// Whether `bytes` may be taken, which are under way then, and what has changed if the host had to be asked.
+    fn admit(&self, bytes: u64) -> (bool, Option<SpaceNews>) {
+        let floor_bytes = self.figures.floor_bytes;
+        let admit = || self.under_way_bytes.fetch_add(bytes, AcqRel);
+        let mut credit = self.credit();
+        if floor_bytes == 0 || credit.left.spend(bytes) {
+            admit();
+            return (true, None);
+        }
+        // Asked under the lock: what the host had before others wrote must not become a credit after that. And in this order:
+        // what is done in between is counted twice rather than not at all.
+        let under_way_bytes = self.under_way_bytes.load(Acquire);
+        let Ok(free_bytes) = (self.host_free_bytes)() else {
+            admit();
+            return (true, None);
+        };
+        self.figures.host_free_bytes.store(free_bytes.min(u64::MAX - 1), Relaxed);
+        let admitted = credit.left.renew(free_bytes.saturating_sub(under_way_bytes), floor_bytes, bytes);
+        if admitted {
+            admit();
+        }
+        let level = match admitted {
+            false => Level::BelowFloor,
+            true if free_bytes < floor_bytes.saturating_mul(2) => Level::Low,
+            true => Level::Enough,
+        };
+        let news = (level != credit.level).then_some(match level {
+            Level::Enough => SpaceNews::Enough { free_bytes, floor_bytes },
+            Level::Low => SpaceNews::Low { free_bytes, floor_bytes },
+            Level::BelowFloor => SpaceNews::Refusing { free_bytes, floor_bytes },
+        });
+        credit.level = level;
+        (admitted, news)
     }
 
     fn refuse(&self, operation: &'static str, range: ByteRange) -> Error {
@@ -172,44 +211,6 @@ impl SpaceGuard {
     }
 }
 
-impl Credit {
-    /// Whether `bytes` may be taken, and what has changed if the host had to be asked. The host is asked under the lock:
-    /// what it had before others wrote must not become a credit after that.
-    fn admit(
-        &mut self,
-        bytes: u64,
-        figures: &SpaceFigures,
-        host_free_bytes: &HostFreeBytes,
-    ) -> (bool, Option<SpaceNews>) {
-        let floor_bytes = figures.floor_bytes;
-        if floor_bytes == 0 || self.left.spend(bytes) {
-            self.under_way_bytes += bytes;
-            return (true, None);
-        }
-        let Ok(free_bytes) = host_free_bytes() else {
-            self.under_way_bytes += bytes;
-            return (true, None);
-        };
-        figures.host_free_bytes.store(free_bytes.min(u64::MAX - 1), Relaxed);
-        let admitted = self.left.renew(free_bytes.saturating_sub(self.under_way_bytes), floor_bytes, bytes);
-        if admitted {
-            self.under_way_bytes += bytes;
-        }
-        let level = match admitted {
-            false => Level::BelowFloor,
-            true if free_bytes < floor_bytes.saturating_mul(2) => Level::Low,
-            true => Level::Enough,
-        };
-        let news = (level != self.level).then_some(match level {
-            Level::Enough => SpaceNews::Enough { free_bytes, floor_bytes },
-            Level::Low => SpaceNews::Low { free_bytes, floor_bytes },
-            Level::BelowFloor => SpaceNews::Refusing { free_bytes, floor_bytes },
-        });
-        self.level = level;
-        (admitted, news)
-    }
-}
-
 /// A request that was admitted, until it is done.
 struct UnderWay<'a> {
     guard: &'a SpaceGuard,
@@ -218,7 +219,7 @@ struct UnderWay<'a> {
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.guard.credit().under_way_bytes -= self.bytes;
+        self.guard.under_way_bytes.fetch_sub(self.bytes, AcqRel);
     }
 }
 

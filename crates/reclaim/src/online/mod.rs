@@ -11,8 +11,8 @@
 //! [`Written`](block_device::Written), holds the locks of the one and takes the flags of the other. A pass goes through
 //! the chunks that were changed since it last looked, from the first to the last:
 //!
-//! 1. It takes the chunk's flag. What is changed from then on sets it again, and is the next pass's business.
-//! 2. It asks the disk's map what is allocated. Holes cost nothing, whole runs of chunks at once.
+//! 1. It takes the flags of a batch. What is changed from then on sets them again, and is the next pass's business.
+//! 2. It asks the disk's map what is allocated. Holes cost nothing, however long they are.
 //! 3. It reads what is, a window of at most [`Online::WINDOW_BYTES`] at a time, without a lock. That is a glance: nothing
 //!    is judged by it but what is not worth a second look, and the second look finds the bytes in memory.
 //! 4. Where granules looked zero, it locks them exclusively, reads them again, frees those that are still zero, and

@@ -8,6 +8,10 @@ use crate::carry_out::free;
 use crate::observer::{Phase, Watch};
 use crate::scan::push_joined;
 
+/// How much of the map is asked for at once. Some systems go through all the data that follows to answer, so that asking
+/// for little at a time would cost the square of what there is.
+const BATCH_BYTES: u64 = 64 << 20;
+
 /// One way through the disk.
 pub(super) struct Pass<'a> {
     online: &'a Online,
@@ -81,21 +85,21 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// The end of the chunks from `first` on that are worth looking at together: all that lie in one hole, or one chunk.
+    /// The end of the chunks from `first` on that are looked at together: all that lie in one hole, or a batch.
     fn chunks_at_once(&self, first: u64) -> Result<u64> {
         let map = &*self.online.written;
         let end = map.next_clear(first).unwrap_or(map.chunks());
-        let Some((start, last)) = map.range_of(first).zip(map.range_of(end - 1)) else { return Ok(first + 1) };
-        let mut data_at = last.end();
+        let batch = end.min(first + (BATCH_BYTES / map.chunk_bytes()).max(1));
+        let Some((start, last)) = map.range_of(first).zip(map.range_of(end - 1)) else { return Ok(batch) };
+        let mut data_at = None;
         self.online.disk.extents(start.start(), last.end() - start.start(), &mut |extent| {
             if !extent.kind.is_allocated() {
                 return ControlFlow::Continue(());
             }
-            data_at = extent.range.start();
+            data_at = Some(extent.range.start());
             ControlFlow::Break(())
         })?;
-        let in_hole = if data_at == last.end() { end } else { data_at / map.chunk_bytes() };
-        Ok(in_hole.max(first + 1))
+        Ok(data_at.map_or(end, |at| at / map.chunk_bytes()).max(batch))
     }
 
     /// The whole granules of `range` that have something allocated in them, joined.
