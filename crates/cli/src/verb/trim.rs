@@ -54,7 +54,8 @@ pub(crate) struct Trim {
     /// Prove that nothing else changed: hash what is kept, before and after
     #[arg(long, conflicts_with = "dry_run")]
     verify: bool,
-    /// Leave an image that is in use alone, and call that done: for runs by a timer
+    /// Leave an image alone that somebody has open, and call that done: for runs by a timer. What our own server has is trimmed
+    /// through it all the same
     #[arg(long)]
     skip_in_use: bool,
 }
