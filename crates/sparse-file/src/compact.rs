@@ -116,8 +116,7 @@ pub fn compact(file: &SparseFile, alone: &SoleOpener<'_>, observer: &mut dyn Cop
         refuse_without_room(file, content.data_bytes)?;
     }
     let new = New::create(file, &names)?;
-    let filled = new.fill(file, &mut rewrite).and_then(|content| rewrite.unchanged().map(|()| content));
-    drop(rewrite);
+    let filled = new.fill(rewrite);
     let swapped = filled.and_then(|content| watch.may_continue().map(|()| content)).and_then(|content| {
         let lease = new.target.sole_opener()?;
         names.swap(&new, &lease, &watch).map(|()| content)
@@ -396,15 +395,14 @@ impl<'a> New<'a> {
     }
 
     /// Fills it until nothing is missing but the name.
-    fn fill(&self, file: &SparseFile, rewrite: &mut Rewrite<'_>) -> Result<Content> {
+    fn fill(&self, mut rewrite: Rewrite<'_>) -> Result<Content> {
         let content = rewrite.fill(&self.target)?;
         self.target.sync()?;
         rewrite.compare(&self.target)?;
         self.keep_identity()?;
         rewrite.set_times(&self.target)?;
         sys::sync_all(self.system()).map_err(|error| self.target.failed("flush", error))?;
-        debug_assert_eq!(file.len_bytes(), self.target.len_bytes());
-        Ok(content)
+        rewrite.unchanged().map(|()| content)
     }
 
     fn keep_identity(&self) -> Result<()> {
