@@ -17,11 +17,12 @@
 //! use block_device::{Disk, Durability, MemoryDisk, Replay, record};
 //!
 //! let before = MemoryDisk::new(1 << 20);
-//! let (log, ()) = record(&Disk::new(before.clone())?, |disk| {
-//!     disk.write(4096, b"the data".repeat(64).as_slice(), Durability::Cached)?;
+//! let (log, written) = record(&Disk::new(before.clone())?, |disk| {
+//!     disk.write(4096, &[7; 512], Durability::Cached)?;
 //!     disk.flush()?;
-//!     disk.write(0, b"it holds".repeat(64).as_slice(), Durability::Cached)
+//!     disk.write(0, &[1; 512], Durability::Cached)
 //! });
+//! written?;
 //! let counts = log.replay(&Replay::default(), &|| Disk::new(before.clone()).unwrap(), &mut |crash, disk| {
 //!     let (mut head, mut data) = ([0; 512], [0; 512]);
 //!     disk.read(0, &mut head).unwrap();
