@@ -13,20 +13,18 @@
 
 mod desk;
 mod passes;
+mod space;
 
 use std::sync::Arc;
 
-use block_device::{
-    Counters, Disk, RangeLocked, SpaceFigures, SpaceGuard, SpaceNews, Stats, Written, WrittenMap, ZeroDetect,
-};
+use block_device::{Counters, Disk, RangeLocked, SpaceFigures, SpaceGuard, Stats, Written, WrittenMap, ZeroDetect};
 use disk_image::Image;
 use disk_types::Result;
 use reclaim::online::Online;
 
-use crate::size::{Bytes, Exact};
-
 pub(crate) use desk::Desk;
 pub(crate) use passes::{Passes, Rhythm};
+use space::Herald;
 
 /// What of the layers is wanted.
 #[derive(Clone, Copy)]
@@ -62,8 +60,9 @@ impl Served {
                 Some(bytes) => bytes,
                 None => SpaceGuard::default_floor_bytes(image.file.host_bytes()?),
             };
-            let host = Arc::clone(&image.file);
-            let guard = SpaceGuard::new(disk, floor_bytes, move || host.host_free_bytes(), tell);
+            let (host, herald) = (Arc::clone(&image.file), Herald::default());
+            let guard =
+                SpaceGuard::new(disk, floor_bytes, move || host.host_free_bytes(), move |news| herald.hear(news));
             space = Some(guard.figures());
             disk = Disk::new(guard)?;
         }
@@ -79,24 +78,5 @@ impl Served {
         let stats = Stats::new(Disk::new(locked)?);
         let counters = stats.counters();
         Ok(Self { disk: Disk::new(stats)?, counters, space, online })
-    }
-}
-
-/// Tells the log what has become of the host's space.
-fn tell(news: SpaceNews) {
-    match news {
-        SpaceNews::Low { free_bytes, floor_bytes } => tracing::warn!(
-            "the host has {} left; from {} on writes that need new space are refused",
-            Exact(free_bytes),
-            Bytes(floor_bytes)
-        ),
-        SpaceNews::Refusing { free_bytes, floor_bytes } => tracing::warn!(
-            "writes that need new space are refused: the host has {} left, and {} are kept free",
-            Exact(free_bytes),
-            Bytes(floor_bytes)
-        ),
-        SpaceNews::Enough { free_bytes, .. } => {
-            tracing::warn!("the host has space again: {}; writes go on", Exact(free_bytes));
-        }
     }
 }

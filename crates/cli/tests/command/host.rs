@@ -67,7 +67,7 @@ fn law9_a_server_keeps_some_of_its_host_free_and_goes_on_when_there_is_space() {
     assert_eq!(server.start["keep_free_bytes"], 8 * MIB);
     let block = |index: u64, round: u8| [(index % 100) as u8 + 100 * round + 1; MIB as usize];
     let free_bytes = || {
-        let figures = rustix::fs::statvfs(&room.path("small")).unwrap();
+        let figures = rustix::fs::statvfs(room.path("small")).unwrap();
         figures.f_bavail * figures.f_frsize
     };
     let mut client = Client::connect(&room.path("disk.sock"));
