@@ -22,8 +22,8 @@ pub fn name(job: &Job) -> Result<String> {
 
 fn stem(job: &Job) -> Result<String> {
     let escaped = escape_path(&job.image).ok_or_else(|| refused(job, "its path is no Unicode"))?;
-    // A task is a file of its name: a backslash would begin a folder.
-    Ok(systemd::stem(&escaped).replace('\\', "%"))
+    // A task is a file of its name: a backslash would begin a folder, a colon a stream.
+    Ok(systemd::stem(&escaped).replace('\\', "~").replace(':', "~x3a"))
 }
 
 /// The XML that describes the task, for a file in UTF-16.
