@@ -2,12 +2,11 @@
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 
 use disk_types::ErrorKind;
 
-use crate::{Disk, Fault, Faulty, Operation, Schedule, Unflushed};
+use crate::{Disk, Fault, Faulty, Injected, Operation, Schedule, Unflushed};
 
 /// One fault of a [`fault_walk`].
 #[derive(Debug)]
@@ -22,17 +21,18 @@ pub struct FaultStep {
     pub beneath: Disk,
     /// What [`Fault::Lose`] may still undo.
     pub unflushed: Arc<Unflushed>,
-    struck: Arc<AtomicU64>,
+    injected: Arc<Injected>,
 }
 
 impl FaultStep {
     /// Whether the operation came so far as to meet the fault.
     #[must_use]
     pub fn has_struck(&self) -> bool {
-        self.struck.load(Relaxed) > 0
+        self.injected.count() > 0
     }
 
-    /// The kind of the error that the fault has caused so far; `None` if it did not strike, or only delays or loses.
+    /// The kind of the error that the operation must end with; `None` if it did not meet the fault, or one that only
+    /// delays or loses.
     #[must_use]
     pub fn error_kind(&self) -> Option<ErrorKind> {
         match self.fault {
@@ -49,10 +49,14 @@ impl fmt::Display for FaultStep {
     }
 }
 
-/// Calls `run` with a disk of `make` whose `nth` request of one kind meets one fault, for every kind of request, every
-/// fault (EIO, no space, a short transfer, a delay, a loss) and every `nth`, until a run meets the fault no more. Gives
-/// the number of faults met.
-pub fn fault_walk(make: &dyn Fn() -> Disk, run: &mut dyn FnMut(&FaultStep, &Disk)) -> u64 {
+/// Calls `act` with a disk of `make` whose `nth` request of one kind meets one fault, for every kind of request, every
+/// fault (EIO, no space, a short transfer, a delay, a loss) and every `nth`, until it meets the fault no more. Each time
+/// the faults are ended then, and `check` gets the result and the same disk. Gives the number of faults met.
+pub fn fault_walk<T>(
+    make: &dyn Fn() -> Disk,
+    act: &mut dyn FnMut(&Disk) -> T,
+    check: &mut dyn FnMut(&FaultStep, T, &Disk),
+) -> u64 {
     use Operation::{Discard, Flush, Read, Write, WriteZeroes};
     let mut met = 0;
     for operation in [Read, Write, Flush, Discard, WriteZeroes] {
@@ -66,9 +70,12 @@ pub fn fault_walk(make: &dyn Fn() -> Disk, run: &mut dyn FnMut(&FaultStep, &Disk
             for nth in 1.. {
                 let beneath = make();
                 let faulty = Faulty::new(beneath.clone(), Schedule::default().then(operation, nth, fault));
-                let (unflushed, struck) = (faulty.unflushed(), faulty.struck());
-                let step = FaultStep { operation, nth, fault, beneath, unflushed, struck };
-                run(&step, &Disk::new(faulty).expect("the geometry of a disk"));
+                let (unflushed, injected) = (faulty.unflushed(), faulty.injected());
+                let step = FaultStep { operation, nth, fault, beneath, unflushed, injected };
+                let disk = Disk::new(faulty).expect("the geometry of a disk");
+                let result = act(&disk);
+                step.injected.end();
+                check(&step, result, &disk);
                 if !step.has_struck() {
                     break;
                 }

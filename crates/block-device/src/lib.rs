@@ -66,8 +66,8 @@ pub use fault_walk::{FaultStep, fault_walk};
 pub use layer::Layer;
 #[cfg(feature = "std")]
 pub use layers::{
-    Counters, Fault, Faulty, Operation, RangeLocked, Schedule, SpaceFigures, SpaceGuard, SpaceNews, Stats, Unflushed,
-    Written, WrittenMap,
+    Counters, Fault, Faulty, Injected, Operation, RangeLocked, Schedule, SpaceFigures, SpaceGuard, SpaceNews, Stats,
+    Unflushed, Written, WrittenMap,
 };
 pub use layers::{ReadOnly, Window, ZeroDetect};
 #[cfg(feature = "std")]

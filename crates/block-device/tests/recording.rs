@@ -181,17 +181,21 @@ fn a_copy_in_memory_is_another_disk_with_the_same_content() {
 #[test]
 fn a_walk_meets_every_request_with_every_fault() {
     let mut kinds = Vec::new();
-    let met = fault_walk(&memory, &mut |step, disk| {
+    let mut act = |disk: &Disk| {
         let disk = Disk::new(RangeLocked::new(disk.clone())).unwrap();
-        let result =
-            disk.write(0, &[1; 1024], Durability::Cached).and_then(|()| disk.write(0, &[2; 512], Durability::Cached));
-        let result = result.and_then(|()| disk.flush());
+        disk.write(0, &[1; 1024], Durability::Cached)?;
+        disk.write(0, &[2; 512], Durability::Cached)?;
+        disk.flush()
+    };
+    let met = fault_walk(&memory, &mut act, &mut |step, result, disk| {
         assert_eq!(result.map_err(|error| error.kind()).err(), step.error_kind(), "{step}");
         kinds.push(step.error_kind());
         step.unflushed.lose().unwrap();
         if step.error_kind().is_none() {
             assert_eq!(blocks::<2>(&step.beneath), [2, 1], "{step}: flushed");
         }
+        // There are no faults any more.
+        write(disk, 0, 1, 3);
     });
     assert_eq!(met, 2 * 5 + 5, "two writes, one flush");
     assert_eq!(kinds.iter().filter(|kind| kind.is_some()).count(), 2 * 3 + 3);

@@ -324,24 +324,27 @@ fn law9_whatever_fails_is_reported_and_leaves_no_half_volume_and_a_second_run_co
     let layout = format(&as_new, &new_volume()).unwrap().layout;
     let metadata = layout.data_start + layout.cluster_bytes;
     let whole = read(&as_new, 0, metadata);
-    let met = fault_walk(&|| Disk::new(before.clone()).unwrap(), &mut |step, disk| {
-        let result = format(disk, &new_volume());
-        assert_eq!(result.map_err(|error| error.kind()).err(), step.error_kind(), "{step}");
-        step.unflushed.lose().unwrap();
-        let last_flush = step.operation == Operation::Flush && step.nth == 3;
-        match serial(&step.beneath) {
-            Some(2) => {
-                // If the last flush failed, all is written, and nobody was told that it will stay.
-                assert!(step.error_kind().is_none() || last_flush, "{step}");
-                assert!(read(&step.beneath, 0, metadata) == whole, "{step}");
+    let met = fault_walk(
+        &|| Disk::new(before.clone()).unwrap(),
+        &mut |disk| format(disk, &new_volume()),
+        &mut |step, result, _| {
+            assert_eq!(result.map_err(|error| error.kind()).err(), step.error_kind(), "{step}");
+            step.unflushed.lose().unwrap();
+            let last_flush = step.operation == Operation::Flush && step.nth == 3;
+            match serial(&step.beneath) {
+                Some(2) => {
+                    // If the last flush failed, all is written, and nobody was told that it will stay.
+                    assert!(step.error_kind().is_none() || last_flush, "{step}");
+                    assert!(read(&step.beneath, 0, metadata) == whole, "{step}");
+                }
+                // Nothing had been done.
+                Some(_) => assert!(step.operation == Operation::WriteZeroes && step.nth == 1, "{step}"),
+                None => assert!(step.error_kind().is_some(), "{step}"),
             }
-            // Nothing had been done.
-            Some(_) => assert!(step.operation == Operation::WriteZeroes && step.nth == 1, "{step}"),
-            None => assert!(step.error_kind().is_some(), "{step}"),
-        }
-        format(&step.beneath, &new_volume()).unwrap();
-        assert!(read(&step.beneath, 0, metadata) == whole, "{step}");
-    });
+            format(&step.beneath, &new_volume()).unwrap();
+            assert!(read(&step.beneath, 0, metadata) == whole, "{step}");
+        },
+    );
     eprintln!("format: {met} faults met");
     assert!(met > 60, "{met}");
 }

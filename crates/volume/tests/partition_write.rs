@@ -226,8 +226,8 @@ fn law8_whatever_fails_is_reported_as_it_is_and_leaves_no_half_table_and_a_secon
     for (name, earlier) in earlier_uses() {
         for kind in [TableKind::Mbr, TableKind::Gpt] {
             let before = used(earlier);
-            met += fault_walk(&|| Disk::new(before.clone()).unwrap(), &mut |step, disk| {
-                let result = write_table(disk, kind, PartitionType::Fat32);
+            let mut act = |disk: &Disk| write_table(disk, kind, PartitionType::Fat32);
+            met += fault_walk(&|| Disk::new(before.clone()).unwrap(), &mut act, &mut |step, result, _| {
                 let what = format!("{name} to {kind:?}, {step}: {result:?}");
                 assert_eq!(result.map_err(|error| error.kind()).err(), step.error_kind(), "{what}");
                 step.unflushed.lose().unwrap();

@@ -1,7 +1,7 @@
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 use std::sync::PoisonError;
 
@@ -16,7 +16,27 @@ pub struct Faulty {
     disk: Disk,
     schedule: Mutex<Schedule>,
     unflushed: Arc<Unflushed>,
-    struck: Arc<AtomicU64>,
+    injected: Arc<Injected>,
+}
+
+/// The faults of a [`Faulty`], counted and ended from outside.
+#[derive(Debug, Default)]
+pub struct Injected {
+    count: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Injected {
+    /// How many requests have met their fault.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count.load(Relaxed)
+    }
+
+    /// From now on every request passes.
+    pub fn end(&self) {
+        self.ended.store(true, Relaxed);
+    }
 }
 
 /// Which requests fail, and how.
@@ -120,7 +140,7 @@ impl Faulty {
     #[must_use]
     pub fn new(disk: Disk, schedule: Schedule) -> Self {
         let unflushed = Arc::new(Unflushed { disk: disk.clone(), changes: Mutex::default() });
-        Self { disk, schedule: Mutex::new(schedule), unflushed, struck: Arc::default() }
+        Self { disk, schedule: Mutex::new(schedule), unflushed, injected: Arc::default() }
     }
 
     /// What [`Fault::Lose`] may still undo.
@@ -129,15 +149,16 @@ impl Faulty {
         Arc::clone(&self.unflushed)
     }
 
-    /// How many requests have met their fault, readable at any time.
+    /// The faults, to be counted and ended.
     #[must_use]
-    pub fn struck(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.struck)
+    pub fn injected(&self) -> Arc<Injected> {
+        Arc::clone(&self.injected)
     }
 
     fn fault(&self, operation: Operation) -> Option<Fault> {
         let fault = self.schedule.lock().unwrap_or_else(PoisonError::into_inner).next(operation);
-        self.struck.fetch_add(u64::from(fault.is_some()), Relaxed);
+        let fault = fault.filter(|_| !self.injected.ended.load(Relaxed));
+        self.injected.count.fetch_add(u64::from(fault.is_some()), Relaxed);
         fault
     }
 

@@ -15,7 +15,7 @@ mod written;
 mod zero_detect;
 
 #[cfg(feature = "std")]
-pub use faulty::{Fault, Faulty, Operation, Schedule, Unflushed};
+pub use faulty::{Fault, Faulty, Injected, Operation, Schedule, Unflushed};
 #[cfg(feature = "std")]
 pub use range_locked::RangeLocked;
 pub use read_only::ReadOnly;
