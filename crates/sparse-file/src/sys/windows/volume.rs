@@ -89,5 +89,9 @@ pub(super) fn allocation_units(file: &File) -> io::Result<AllocationUnits> {
     }
     let total = found.total_units.try_into().unwrap_or(0);
     let free = found.caller_available_units.try_into().unwrap_or(0);
-    Ok(AllocationUnits { total, free, unit_bytes: u64::from(found.sectors_per_unit) * u64::from(found.bytes_per_sector) })
+    Ok(AllocationUnits {
+        total,
+        free,
+        unit_bytes: u64::from(found.sectors_per_unit) * u64::from(found.bytes_per_sector),
+    })
 }
