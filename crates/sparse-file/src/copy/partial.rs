@@ -34,7 +34,7 @@ impl Partial {
             Ok(true) => match source.as_file().map_or(Ok(()), |source| sys::copy_mode(source, &partial.file)) {
                 Ok(()) => Ok(partial),
                 Err(error) => {
-                    let error = partial.failed("set the permissions of", error);
+                    let error = partial.failed("give the permissions of the source", error);
                     Err(partial.remove(error))
                 }
             },

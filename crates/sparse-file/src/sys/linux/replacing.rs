@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::Identity;
 use crate::{Error, ErrorKind, Result};
 
-const KEEP: &str = "keep the attributes of";
+const KEEP: &str = "give the attributes of the old file";
 
 /// The access list (ACL) of a file, as an extended attribute.
 const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
