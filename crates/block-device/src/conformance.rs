@@ -84,14 +84,24 @@ fn bytes(byte: u8, len_bytes: u64) -> Vec<u8> {
 }
 
 /// A small generator with a seed that failures can name; quality does not matter here.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        // A generator of this kind stays at zero.
+        Self(seed.max(1))
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0 % limit
+        // The low bits of the state alone are no good for small limits.
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16) % limit
+    }
+
+    pub(crate) fn index(&mut self, limit: usize) -> usize {
+        usize::try_from(self.below(limit as u64)).expect("below a limit of that type")
     }
 }
 

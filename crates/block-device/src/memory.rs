@@ -1,24 +1,30 @@
 //! A disk in memory: the twin of tests, and a scratch disk.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::PoisonError;
 
 use disk_types::{ByteRange, Error, ErrorKind, Extent, ExtentKind, LogicalBlock, Result, ZeroEffect, ZeroMode};
 
-use crate::{BlockDevice, Discard, DiscardEffect, Geometry};
+use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::{BlockDevice, Discard, DiscardEffect, Disk, Geometry};
 
 const PAGE_BYTES: u64 = 4096;
 
+/// Copies of a disk share the pages that neither has changed.
+type Pages = BTreeMap<u64, Arc<Vec<u8>>>;
+
 /// A disk that lives in memory and occupies only the pages written to.
 ///
-/// A flush does nothing: nothing here survives the process.
+/// A flush does nothing: nothing here survives the process. A clone is another disk with the same content, and costs little
+/// until one of the two is changed.
 #[derive(Debug)]
 pub struct MemoryDisk {
     len_bytes: u64,
     capacity_bytes: u64,
-    pages: RwLock<BTreeMap<u64, Vec<u8>>>,
+    pages: RwLock<Pages>,
 }
 
 impl MemoryDisk {
@@ -34,12 +40,39 @@ impl MemoryDisk {
         Self { len_bytes, capacity_bytes, pages: RwLock::default() }
     }
 
-    fn pages(&self) -> RwLockReadGuard<'_, BTreeMap<u64, Vec<u8>>> {
+    /// A copy of what `disk` holds now, allocated where it is, in pages.
+    ///
+    /// # Errors
+    /// Those of mapping and reading it.
+    pub fn copy_of(disk: &Disk) -> Result<Self> {
+        let copy = Self::new(disk.len_bytes());
+        let block = disk.geometry().logical_block.bytes();
+        let mut result = Ok(());
+        disk.extents(0, disk.len_bytes(), &mut |extent| {
+            let blocks = extent.range.align_outward(block, disk.len_bytes());
+            result = blocks.chunks(1 << 20).take_while(|_| extent.kind.is_allocated()).try_for_each(|part| {
+                let mut bytes = alloc::vec![0; usize::try_from(part.len()).expect("at most 1 MiB")];
+                disk.read(part.start(), &mut bytes)?;
+                copy.write(part.start(), &bytes)
+            });
+            if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        result.map(|()| copy)
+    }
+
+    fn pages(&self) -> RwLockReadGuard<'_, Pages> {
         self.pages.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pages_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Vec<u8>>> {
+    fn pages_mut(&self) -> RwLockWriteGuard<'_, Pages> {
         self.pages.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clone for MemoryDisk {
+    fn clone(&self) -> Self {
+        let pages = RwLock::new(self.pages().clone());
+        Self { len_bytes: self.len_bytes, capacity_bytes: self.capacity_bytes, pages }
     }
 }
 
@@ -97,8 +130,8 @@ impl BlockDevice for MemoryDisk {
             if !pages.contains_key(&number) && (pages.len() as u64 + 1) * PAGE_BYTES > self.capacity_bytes {
                 return Err(Error::new(ErrorKind::NoSpace, "write").at_offset(chunk.start()));
             }
-            let page = pages.entry(number).or_insert_with(|| alloc::vec![0; PAGE_BYTES as usize]);
-            page[span].copy_from_slice(part);
+            let page = pages.entry(number).or_insert_with(|| Arc::new(alloc::vec![0; PAGE_BYTES as usize]));
+            Arc::make_mut(page)[span].copy_from_slice(part);
             rest = after;
         }
         Ok(())
@@ -136,7 +169,7 @@ impl BlockDevice for MemoryDisk {
         for edge in [range.start() / PAGE_BYTES, (range.end() - 1) / PAGE_BYTES] {
             let page_range = self.page(edge)?;
             if let (Some(page), Some(part)) = (pages.get_mut(&edge), page_range.intersect(range)) {
-                page[within(part).1].fill(0);
+                Arc::make_mut(page)[within(part).1].fill(0);
             }
         }
         Ok(ZeroEffect::Deallocated)

@@ -3,9 +3,12 @@
 #[cfg(not(feature = "std"))]
 use core::sync::atomic::{AtomicBool, Ordering};
 #[cfg(feature = "std")]
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use disk_types::{Error, ErrorKind, Result};
+
+#[cfg(feature = "std")]
+use crate::sync::Mutex;
 
 /// Whether a promise has failed.
 ///

@@ -122,6 +122,64 @@ fn a_torn_write_does_its_first_half_and_fails() {
     assert_eq!((bytes[1023], bytes[1024]), (9, 0));
 }
 
+#[test]
+fn a_torn_read_is_short_and_torn_zeroes_end_half_way() {
+    let schedule = Schedule::default()
+        .then(Operation::Read, 1, Fault::Tear)
+        .then(Operation::WriteZeroes, 1, Fault::Tear)
+        .then(Operation::Discard, 1, Fault::Tear);
+    let below = memory(MIB);
+    below.write(0, &[9; 65536], Durability::Cached).unwrap();
+    let disk = Disk::new(Faulty::new(below.clone(), schedule)).unwrap();
+    let mut bytes = [7; 2048];
+    assert_eq!(disk.read(0, &mut bytes).unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!((bytes[1023], bytes[1024]), (9, 7));
+    disk.write_zeroes(0, 2048, ZeroMode::default(), Durability::Cached).unwrap_err();
+    below.read(0, &mut bytes).unwrap();
+    assert_eq!((bytes[1023], bytes[1024]), (0, 9));
+    disk.discard(32768, 3 * 4096).unwrap_err();
+    let mut granules = [7; 8192];
+    below.read(32768, &mut granules).unwrap();
+    assert_eq!((granules[4095], granules[4096]), (0, 9));
+}
+
+#[test]
+fn law2_what_was_flushed_is_not_lost_and_what_was_not_is() {
+    let schedule = (1..=3).fold(Schedule::default(), |all, nth| all.then(Operation::Write, nth, Fault::Lose));
+    let schedule =
+        schedule.then(Operation::Flush, 2, Fault::Fail(ErrorKind::Io)).then(Operation::Discard, 1, Fault::Lose);
+    let below = memory(MIB);
+    let faulty = Faulty::new(below.clone(), schedule);
+    let unflushed = faulty.unflushed();
+    let disk = Disk::new(faulty).unwrap();
+    let first = |disk: &Disk| {
+        let mut bytes = [7; 512];
+        disk.read(0, &mut bytes).unwrap();
+        bytes[0]
+    };
+    disk.write(0, &[1; 4096], Durability::Cached).unwrap();
+    disk.flush().unwrap();
+    disk.write(0, &[2; 4096], Durability::Cached).unwrap();
+    disk.flush().unwrap_err();
+    disk.write(0, &[3; 4096], Durability::Cached).unwrap();
+    disk.discard(0, 4096).unwrap();
+    assert_eq!(first(&disk), 0, "acknowledged, and seen");
+    unflushed.lose().unwrap();
+    assert_eq!(first(&below), 1, "the last that a flush made durable");
+    unflushed.lose().unwrap();
+    assert_eq!(first(&below), 1, "nothing is lost twice");
+}
+
+#[test]
+fn a_delayed_request_is_done() {
+    let delay = Fault::Delay(std::time::Duration::ZERO);
+    let schedule = Schedule::default().then(Operation::Write, 1, delay).then(Operation::Flush, 1, delay);
+    let below = memory(MIB);
+    let disk = Disk::new(Faulty::new(below.clone(), schedule)).unwrap();
+    disk.write(0, &[1; 4096], Durability::ForceUnitAccess).unwrap();
+    assert_eq!(below.allocated_bytes().unwrap(), 4096);
+}
+
 /// A disk whose writes wait until the test lets them go, so that an order can be observed without a clock.
 struct Gate {
     disk: Disk,

@@ -41,6 +41,7 @@ Examples:
   sparsedisk serve disk.img                            for virtual machines and NBD clients
   sparsedisk attach disk.img --at /mnt                 as a drive of this machine
   sparsedisk trim disk.img                             give back what is free inside
+  sparsedisk schedule add disk.img --every 1d          the same, every day
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused or in use, 4 not supported here.
 

@@ -8,7 +8,9 @@
 //! | [`failure`], [`advice`], [`exit`] | how an error is told, what to do about it, and the one table of exit codes (law 8) |
 //! | [`host`], [`decompress`] | where images lie: here, or on a simulated volume; the way out for compressed ones |
 //! | [`size`], [`plain`], [`table`], [`picture`], [`progress`] | sizes, names, columns, maps and bars |
-//! | [`interrupt`] | SIGINT and SIGTERM |
+//! | [`interrupt`], [`interval`] | SIGINT and SIGTERM; spans of time |
+//! | [`serving`] | a served disk: its layers, passes over it, who answers when it is asked |
+//! | [`asking`] | finding the server of an image |
 //!
 //! Standard output carries the answer, standard error everything else. No operating system is named here: what differs
 //! lies in the libraries.
@@ -16,6 +18,7 @@
 
 mod advice;
 mod arguments;
+mod asking;
 mod context;
 mod creation;
 mod decompress;
@@ -24,10 +27,13 @@ mod exit;
 mod failure;
 mod host;
 mod interrupt;
+mod interval;
+mod on_drop;
 mod picture;
 mod plain;
 mod progress;
 mod scan;
+mod serving;
 mod size;
 mod table;
 mod verb;

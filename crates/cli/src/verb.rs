@@ -2,6 +2,7 @@
 
 mod advise;
 mod attach;
+mod compact;
 mod completions;
 mod copy;
 mod create;
@@ -13,6 +14,7 @@ mod list;
 mod man;
 mod map;
 mod punch;
+mod schedule;
 mod serve;
 mod sparse;
 mod trim;
@@ -31,6 +33,8 @@ pub(crate) enum Verb {
     Punch(punch::Punch),
     Sparse(sparse::Sparse),
     Trim(trim::Trim),
+    Schedule(schedule::Schedule),
+    Compact(compact::Compact),
     Copy(copy::Copy),
     Format(format::Format),
     Advise(advise::Advise),
@@ -53,6 +57,8 @@ impl Verb {
             Self::Punch(verb) => verb.run(context),
             Self::Sparse(verb) => verb.run(context),
             Self::Trim(verb) => verb.run(context),
+            Self::Schedule(verb) => verb.run(context),
+            Self::Compact(verb) => verb.run(context),
             Self::Copy(verb) => verb.run(context),
             Self::Format(verb) => verb.run(context),
             Self::Advise(verb) => verb.run(context),

@@ -69,6 +69,29 @@ impl ErrorKind {
         }
     }
 
+    /// The kind of that stable name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        const ALL: [ErrorKind; 15] = [
+            ErrorKind::NotFound,
+            ErrorKind::AlreadyExists,
+            ErrorKind::PermissionDenied,
+            ErrorKind::InUse,
+            ErrorKind::InvalidInput,
+            ErrorKind::OutOfBounds,
+            ErrorKind::NoSpace,
+            ErrorKind::TooLarge,
+            ErrorKind::ReadOnly,
+            ErrorKind::Unsupported,
+            ErrorKind::Refused,
+            ErrorKind::Corrupt,
+            ErrorKind::Changed,
+            ErrorKind::Interrupted,
+            ErrorKind::Io,
+        ];
+        ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     const fn words(self) -> &'static str {
         match self {
             Self::NotFound => "it does not exist",

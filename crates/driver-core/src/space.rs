@@ -3,7 +3,7 @@
 //! A disk that fills its host's volume takes others down with it, and what the cache above has already acknowledged is lost.
 //! So writes that may need new space are refused while there is still some left; what is allocated can always be overwritten.
 
-use disk_types::{ByteRange, MAX_OFFSET};
+use disk_types::{ByteRange, MAX_OFFSET, SpaceCredit};
 use driver_abi::NtStatus;
 
 use crate::disk::{BackingFile, is_unsupported};
@@ -11,14 +11,12 @@ use crate::fsctl::{self, OneRange};
 use crate::state::{DiskState, Event};
 
 /// After so many bytes that may have been new at most, the host is asked again how much it has left.
-///
-/// Others fill the host's volume, too; what they can take between two questions is the floor's business.
-pub const RECHECK_BYTES: u64 = 16 << 20;
+pub const RECHECK_BYTES: u64 = SpaceCredit::RECHECK_BYTES;
 
 /// What may still be written without asking.
 #[derive(Debug, Default)]
 pub(crate) struct SpaceGuard {
-    credit_bytes: u64,
+    credit: SpaceCredit,
 }
 
 impl SpaceGuard {
@@ -36,19 +34,13 @@ impl SpaceGuard {
             return Ok(());
         }
         let perhaps_new = range.align_outward(u64::from(unit_bytes), MAX_OFFSET).len();
-        if let Some(rest) = self.credit_bytes.checked_sub(perhaps_new) {
-            self.credit_bytes = rest;
+        if self.credit.spend(perhaps_new) {
             return Ok(());
         }
         // A host that cannot say is asked by the write itself.
         let Ok(free) = file.free_bytes() else { return Ok(()) };
         state.set_host_free(free);
-        if let Some(above) = free.checked_sub(floor).and_then(|above| above.checked_sub(perhaps_new)) {
-            self.credit_bytes = above.min(RECHECK_BYTES);
-            return Ok(());
-        }
-        self.credit_bytes = 0;
-        if is_allocated(file, range)? {
+        if self.credit.renew(free, floor, perhaps_new) || is_allocated(file, range)? {
             return Ok(());
         }
         state.count(Event::BelowFloor);
@@ -57,7 +49,7 @@ impl SpaceGuard {
 
     /// The host said that it is full, or another floor was set: ask before the next write.
     pub(crate) fn forget(&mut self) {
-        self.credit_bytes = 0;
+        self.credit.forget();
     }
 }
 

@@ -56,7 +56,7 @@ pub use handshake::{Agreement, Handshake, HandshakeNext};
 pub use limits::Limits;
 pub use listen::Listen;
 pub use replies::Replies;
-pub use server::{Served, Server, Stopper};
+pub use server::{Census, Served, Server, Stopper};
 pub use transmission::{Counters, Transmission, TransmissionNext};
 
 /// Whether a server can listen on a UNIX socket on this system.

@@ -35,6 +35,12 @@ pub struct Stopper {
     shared: Arc<Shared>,
 }
 
+/// Counts the clients of a [`Server`], from any thread, also when it has ended.
+#[derive(Clone)]
+pub struct Census {
+    shared: Arc<Shared>,
+}
+
 /// What a server did, from [`Server::run`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -134,6 +140,12 @@ impl Server {
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         Stopper { shared: Arc::clone(&self.shared) }
+    }
+
+    /// What counts its clients while it runs.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        Census { shared: Arc::clone(&self.shared) }
     }
 
     /// Serves until stopped. Then finishes what was received, flushes the disk and removes the socket, in this order.
@@ -316,6 +328,26 @@ impl Stopper {
     /// signals.
     pub fn stop(&self) {
         self.shared.stop();
+    }
+}
+
+impl Census {
+    /// How many clients may send requests now: those whose handshake is over.
+    #[must_use]
+    pub fn clients(&self) -> u64 {
+        self.shared.state().open.values().filter(|open| open.admitted).count() as u64
+    }
+
+    /// What the server has done so far. [`Served::counters`] are those of the connections that have ended.
+    #[must_use]
+    pub fn served(&self) -> Served {
+        self.shared.state().served
+    }
+}
+
+impl fmt::Debug for Census {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Census").field("clients", &self.clients()).field("served", &self.served()).finish()
     }
 }
 

@@ -100,7 +100,7 @@ fn free_all(
 }
 
 /// Frees one range of whole granules.
-fn free(disk: &Disk, range: ByteRange, all_free: bool) -> Result<()> {
+pub(crate) fn free(disk: &Disk, range: ByteRange, all_free: bool) -> Result<()> {
     if all_free {
         return disk.discard(range.start(), range.len());
     }

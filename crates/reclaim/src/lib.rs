@@ -22,12 +22,14 @@
 //!   until [`carry_out`] has returned, and says through [`Observer::may_continue`] when it no longer can: it is asked
 //!   before each range is freed.
 //! - Law 9: freeing never writes zeroes in place of deallocating, so it needs no space.
+//! - On a disk that others are writing to, [`online`] frees zeroes under their locks instead.
 //! - Stopped at any point, by an observer, an error or a kill, the disk is whole: each range is freed or it is not.
 #![forbid(unsafe_code)]
 
 mod carry_out;
 mod fingerprint;
 mod observer;
+pub mod online;
 mod plan;
 mod scan;
 mod survey;

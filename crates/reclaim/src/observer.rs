@@ -71,6 +71,11 @@ impl<'a> Watch<'a> {
         self.observer.may_continue()
     }
 
+    /// Asks whether to go on, out of turn.
+    pub(crate) fn may_continue(&mut self) -> Result<()> {
+        self.observer.may_continue()
+    }
+
     /// All is done.
     pub(crate) fn finish(self) {
         let total_bytes = self.total_bytes.max(self.done_bytes);

@@ -33,7 +33,7 @@ enum Reason {
 }
 
 /// Appends `range`, which lies behind all that came before, joined to the last one if they touch.
-fn push_joined(ranges: &mut Vec<ByteRange>, range: ByteRange) -> Result<()> {
+pub(crate) fn push_joined(ranges: &mut Vec<ByteRange>, range: ByteRange) -> Result<()> {
     match ranges.last_mut() {
         Some(last) if last.end() == range.start() => *last = ByteRange::new(last.start(), range.end())?,
         _ => ranges.push(range),

@@ -53,6 +53,7 @@ same_on_both! {
     fn sync() -> io::Result<()>;
     fn allocated_bytes() -> io::Result<u64>;
     fn free_bytes() -> io::Result<u64>;
+    fn volume_bytes() -> io::Result<u64>;
     fn punch(range: ByteRange) -> io::Result<()>;
     fn zero_range(range: ByteRange) -> io::Result<()>;
     fn allocate(range: ByteRange) -> io::Result<()>;

@@ -15,6 +15,7 @@
 //! there is `DST.partial`; it is never continued, because nothing in it says from which source it came.
 
 mod partial;
+pub(crate) mod rewrite;
 mod streams;
 mod transfer;
 mod verify;
@@ -26,6 +27,7 @@ use std::path::Path;
 use crate::backing::Stamp;
 use crate::{Access, ByteRange, Error, ErrorKind, Result, SparseFile, sys};
 use partial::Partial;
+pub(crate) use partial::beside;
 use walk::{Tally, Walk};
 
 const COPY: &str = "copy";

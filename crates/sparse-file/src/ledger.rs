@@ -71,6 +71,14 @@ impl SparseFile {
         self.backing.free_bytes().map_err(|error| self.failed("measure", error))
     }
 
+    /// What the file's file system has in all, in bytes. [`u64::MAX`] where it has no limit, or does not tell.
+    ///
+    /// # Errors
+    /// Those of asking the file system.
+    pub fn host_bytes(&self) -> Result<u64> {
+        self.backing.volume_bytes().map_err(|error| self.failed("measure", error))
+    }
+
     /// What the file occupies, in bytes.
     ///
     /// # Errors

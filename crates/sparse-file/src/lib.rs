@@ -19,6 +19,8 @@
 //!                                        ntfs, fsctl: what NTFS wants, as FSCTL_* buffers
 //! ```
 //!
+//! [`compact`] rewrites a file beside itself and swaps the two.
+//!
 //! [`forecast`] is arithmetic: what the map of a file would be on NTFS.
 //!
 //! | asked for | Linux | Windows |
@@ -41,6 +43,7 @@
 #![deny(unsafe_code)]
 
 mod backing;
+mod compact;
 mod copy;
 mod decompress;
 mod extents;
@@ -58,6 +61,7 @@ mod streams;
 mod support;
 mod sys;
 
+pub use compact::{CompactEstimate, CompactReport, compact, compact_estimate};
 pub use copy::{CopyMethod, CopyObserver, CopyOptions, CopyReport, copy, copy_file};
 pub use decompress::decompress;
 pub use disk_types::{

@@ -33,6 +33,7 @@
 //!   const ALLOCATED_SOURCE: &str
 //!   fn allocated_bytes(file: &File) -> io::Result<u64>
 //!   fn free_bytes(file: &File) -> io::Result<u64>
+//!   fn volume_bytes(file: &File) -> io::Result<u64>
 //!   fn punch(file: &File, range: ByteRange) -> io::Result<()>
 //!   fn zero_range(file: &File, range: ByteRange) -> io::Result<()>
 //!   fn allocate(file: &File, range: ByteRange) -> io::Result<()>
@@ -46,6 +47,17 @@
 //!   fn stamp(file: &File) -> io::Result<Stamp>
 //!   fn copy_mode(source: &File, destination: &File) -> io::Result<()>
 //!   fn rename_new(file: &File, path: &Path, new: &Path) -> io::Result<()>    // AlreadyExists; never replaces
+//! replacing a file
+//!   const REPLACES: bool      // whether a file that is open can be replaced beneath its name
+//!   fn names(file: &File) -> io::Result<u64>         // how many names it has
+//!   fn leads_to(path: &Path, file: &File) -> bool    // the name itself, no link followed
+//!   fn copy_identity(source: &File, destination: &File) -> Result<()>
+//!   fn hide(file: &File) -> io::Result<()>           // nobody but this user may open it
+//!   fn swap(new: &Path, name: &Path, spare: &Path) -> io::Result<PathBuf>    // the old file's new name: `new` or `spare`
+//!   fn swap_back(new: &Path, name: &Path, old: &Path) -> io::Result<()>      // undoes it
+//!   fn sync_all(file: &File) -> io::Result<()>
+//!   fn forget_cached(file: &File)        // what is read next comes from the storage, where that can be asked
+//!   fn fragments(file: &File, len_bytes: u64) -> Option<u64>    // pieces on the storage
 //! finding out
 //!   fn granularity_bytes(file: &File) -> u64
 //!   fn max_file_bytes(file: &File) -> u64

@@ -2,13 +2,12 @@
 
 mod disks;
 mod judge;
-mod power_cut;
 
-use block_device::{Disk, Durability, ErrorKind, Fault, Faulty, Operation, Schedule};
-use disks::{GIB, MIB, TIB, data, memory, memory_4096, pour, read};
+use block_device::{Crash, Disk, Durability, ErrorKind, MemoryDisk, Operation, Replay, Window, fault_walk, record};
+use disks::{GIB, MIB, TIB, memory, memory_4096, pour, read};
 use judge::content;
-use power_cut::record;
-use volume::{PartitionType, TableKind, inspect, write_table};
+use volume::fat::{self, FormatOptions};
+use volume::{PartitionType, TableKind, free_space, inspect, write_table};
 
 /// The 16 bytes of the first entry of the MBR.
 fn entry(disk: &Disk) -> [u8; 16] {
@@ -128,21 +127,13 @@ fn earlier_uses() -> [(&'static str, Option<TableKind>); 3] {
     [("empty", None), ("MBR", Some(TableKind::Mbr)), ("GPT", Some(TableKind::Gpt))]
 }
 
-/// A disk with this table, of a Linux partition.
-fn used(table: Option<TableKind>) -> Disk {
+/// A disk with this table, of a Linux partition. A clone of it is the same disk: the GUIDs are random.
+fn used(table: Option<TableKind>) -> MemoryDisk {
     let disk = memory(4 * MIB);
     if let Some(kind) = table {
         write_table(&disk, kind, PartitionType::Linux).unwrap();
     }
-    disk
-}
-
-fn copy(disk: &Disk) -> Disk {
-    let copy = memory(disk.len_bytes());
-    for run in data(disk) {
-        copy.write(run.start(), &read(disk, run.start(), run.len()), Durability::Cached).unwrap();
-    }
-    copy
+    MemoryDisk::copy_of(&disk).unwrap()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,65 +154,100 @@ fn state(disk: &Disk) -> State {
 fn law2_a_power_cut_at_any_moment_leaves_the_new_table_whole_the_old_one_or_none() {
     for (name, earlier) in earlier_uses() {
         for kind in [TableKind::Mbr, TableKind::Gpt] {
-            // Copied, because the GUIDs are random: every disk is the same, before and after.
             let before = used(earlier);
-            let recorded = copy(&before);
-            let phases = record(&recorded, |disk| {
-                write_table(disk, kind, PartitionType::Fat32).unwrap();
-            });
+            let recorded = Disk::new(before.clone()).unwrap();
+            let (log, _) = record(&recorded, |disk| write_table(disk, kind, PartitionType::Fat32).unwrap());
             let whole = read(&recorded, 0, recorded.len_bytes());
             assert_eq!(inspect(&recorded).unwrap().table.unwrap().kind, kind);
-            let last = phases.count() - 1;
+            let last = log.flushes() - 1;
             let (mut old, mut none, mut new) = (0, 0, 0);
-            phases.each_power_cut(
-                || copy(&before),
-                |phase, disk| match state(disk) {
-                    State::Old => {
-                        assert!(phase == 0 && earlier.is_some());
-                        old += 1;
-                    }
-                    State::New => {
-                        assert!(phase == last && read(disk, 0, disk.len_bytes()) == whole, "{name} {kind:?}");
-                        new += 1;
-                    }
-                    State::None => none += 1,
-                },
-            );
-            eprintln!("{name} to {kind:?}: {} phases, {old} old, {none} none, {new} new", phases.count());
-            assert_eq!((old, new), (u32::from(earlier.is_some()), 1), "{name} {kind:?}: {none} none");
-            assert!(none > 0);
+            let mut cut = |crash: &Crash, disk: &Disk| match state(disk) {
+                State::Old => {
+                    assert!(crash.flushes == 0 && earlier.is_some(), "{crash}");
+                    old += 1;
+                }
+                State::New => {
+                    assert!(crash.flushes >= last && read(disk, 0, disk.len_bytes()) == whole, "{crash}");
+                    new += 1;
+                }
+                State::None => none += 1,
+            };
+            let replay = Replay { subsets: 1024, ..Replay::default() };
+            let cuts = log.replay(&replay, &|| Disk::new(before.clone()).unwrap(), &mut cut);
+            eprintln!("write_table, {name} to {kind:?}: {cuts}; {old} old, {none} none, {new} new");
+            assert!((old > 0) == earlier.is_some() && none > 0 && new > 0, "{name} {kind:?}");
         }
     }
 }
 
+/// As `create` does it: a table, and a file system in its partition.
 #[test]
-fn law8_whatever_fails_is_reported_as_it_is_and_leaves_no_half_table() {
-    let mut faults = 0;
-    for (name, earlier) in earlier_uses() {
-        for kind in [TableKind::Mbr, TableKind::Gpt] {
-            for operation in [Operation::Write, Operation::WriteZeroes, Operation::Flush, Operation::Read] {
-                for (fault, error_kind) in
-                    [(Fault::Fail(ErrorKind::NoSpace), ErrorKind::NoSpace), (Fault::Tear, ErrorKind::Io)]
-                {
-                    for nth in 1.. {
-                        let disk = used(earlier);
-                        let schedule = Schedule::default().then(operation, nth, fault);
-                        let faulty = Disk::new(Faulty::new(disk.clone(), schedule)).unwrap();
-                        let Err(error) = write_table(&faulty, kind, PartitionType::Fat32) else { break };
-                        let what = format!("{name} to {kind:?}, {operation:?} {nth}: {error}");
-                        assert_eq!(error.kind(), error_kind, "{what}");
-                        match state(&disk) {
-                            // Nothing had been done.
-                            State::Old => assert!(operation == Operation::WriteZeroes && nth == 1, "{what}"),
-                            // The last flush failed: all is written, and nobody was told that it will stay.
-                            State::New => assert!(operation == Operation::Flush && nth > 1, "{what}"),
-                            State::None => {}
-                        }
-                        faults += 1;
+fn law2_a_power_cut_while_a_disk_is_made_leaves_an_empty_disk_a_partition_or_a_whole_volume_in_it() {
+    let sizes = [(8 * MIB, PartitionType::Fat16), (40 * MIB, PartitionType::Fat32)];
+    for (kind, (len_bytes, file_system)) in
+        [TableKind::Mbr, TableKind::Gpt].map(|kind| sizes.map(|size| (kind, size))).concat()
+    {
+        let make = |disk: &Disk| {
+            let partition = write_table(disk, kind, file_system).unwrap();
+            let window = Disk::new(Window::new(disk.clone(), partition).unwrap()).unwrap();
+            let partition_start_bytes = partition.start();
+            fat::format(&window, &FormatOptions { partition_start_bytes, ..FormatOptions::default() }).unwrap();
+        };
+        let before = || memory(len_bytes);
+        let recorded = before();
+        let (log, ()) = record(&recorded, make);
+        let whole = inspect(&recorded).unwrap();
+        assert_eq!((whole.volumes.len(), whole.warnings.len()), (1, 0));
+        let (mut empty, mut partitioned, mut made) = (0, 0, 0);
+        let mut cut = |crash: &Crash, disk: &Disk| {
+            let contents = inspect(disk).unwrap();
+            match (&contents.table, &contents.volumes[..]) {
+                (None, []) => empty += 1,
+                (Some(_), []) => partitioned += 1,
+                _ => {
+                    assert_eq!(contents, whole, "{crash}");
+                    for volume in &contents.volumes {
+                        free_space(disk, volume).unwrap().for_each(|run| assert!(run.is_ok(), "{crash}"));
                     }
+                    made += 1;
                 }
             }
+        };
+        let replay = Replay { subsets: 1024, ..Replay::default() };
+        let cuts = log.replay(&replay, &before, &mut cut);
+        eprintln!("create, {file_system:?} in {kind:?}: {cuts}; {empty} empty, {partitioned} partitioned, {made} made");
+        assert!(empty > 0 && partitioned > 0 && made > 0);
+    }
+}
+
+#[test]
+fn law8_whatever_fails_is_reported_as_it_is_and_leaves_no_half_table_and_a_second_run_completes() {
+    let mut met = 0;
+    for (name, earlier) in earlier_uses() {
+        for kind in [TableKind::Mbr, TableKind::Gpt] {
+            let before = used(earlier);
+            let mut act = |disk: &Disk| write_table(disk, kind, PartitionType::Fat32);
+            met += fault_walk(&|| Disk::new(before.clone()).unwrap(), &mut act, &mut |step, result, _| {
+                let what = format!("{name} to {kind:?}, {step}: {result:?}");
+                assert_eq!(result.map_err(|error| error.kind()).err(), step.error_kind(), "{what}");
+                step.unflushed.lose().unwrap();
+                match state(&step.beneath) {
+                    // Nothing had been done.
+                    State::Old => assert!(step.operation == Operation::WriteZeroes && step.nth == 1, "{what}"),
+                    // Or the last flush failed: all is written, and nobody was told that it will stay.
+                    State::New => {
+                        assert!(
+                            step.error_kind().is_none() || step.operation == Operation::Flush && step.nth > 1,
+                            "{what}"
+                        );
+                    }
+                    State::None => assert!(step.error_kind().is_some(), "{what}"),
+                }
+                write_table(&step.beneath, kind, PartitionType::Fat32).unwrap();
+                assert_eq!(state(&step.beneath), State::New, "{what}");
+            });
         }
     }
-    assert!(faults > 100, "{faults}");
+    eprintln!("write_table: {met} faults met");
+    assert!(met > 200, "{met}");
 }

@@ -1,8 +1,13 @@
+use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
-use std::sync::{Mutex, PoisonError};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use core::time::Duration;
+use std::sync::PoisonError;
 
-use disk_types::{ByteRange, Error, ErrorKind, Result, ZeroEffect, ZeroMode};
+use disk_types::{ByteRange, Error, ErrorKind, Result, ZeroEffect, ZeroMode, is_zero};
 
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Disk, Durability, Layer};
 
 /// Fails on a schedule, so that tests see what a failing host does to everyone above it.
@@ -10,6 +15,28 @@ use crate::{Disk, Durability, Layer};
 pub struct Faulty {
     disk: Disk,
     schedule: Mutex<Schedule>,
+    unflushed: Arc<Unflushed>,
+    injected: Arc<Injected>,
+}
+
+/// The faults of a [`Faulty`], counted and ended from outside.
+#[derive(Debug, Default)]
+pub struct Injected {
+    count: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Injected {
+    /// How many requests have met their fault.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count.load(Relaxed)
+    }
+
+    /// From now on every request passes.
+    pub fn end(&self) {
+        self.ended.store(true, Relaxed);
+    }
 }
 
 /// Which requests fail, and how.
@@ -35,8 +62,61 @@ pub enum Operation {
 pub enum Fault {
     /// With an error of this kind, nothing done.
     Fail(ErrorKind),
-    /// A write does its first half, to the block, and then fails with [`ErrorKind::Io`]. Others fail at once.
+    /// A short transfer: the first half is done, to the block or, of a discard, to the granule, and then it fails with
+    /// [`ErrorKind::Io`]. A flush fails at once.
     Tear,
+    /// Not at all, but so much later than asked for.
+    Delay(Duration),
+    /// It is acknowledged and done, and undone by [`Unflushed::lose`] unless a flush has succeeded in between, as when the
+    /// power fails while it waits in a cache. Reads and flushes lose nothing.
+    Lose,
+}
+
+/// The requests that [`Fault::Lose`] may still undo.
+#[derive(Debug)]
+pub struct Unflushed {
+    disk: Disk,
+    /// Where, and what was there before; the oldest first.
+    changes: Mutex<Vec<(u64, Vec<u8>)>>,
+}
+
+impl Unflushed {
+    /// Loses them: the disk reads as before them, wherever nobody else has flushed since. Nobody else may be using it.
+    ///
+    /// # Errors
+    /// Those of writing to the disk beneath.
+    pub fn lose(&self) -> Result<()> {
+        let changes = core::mem::take(&mut *self.changes());
+        changes.iter().rev().try_for_each(|(offset, before)| {
+            let mode = ZeroMode { may_unmap: true, fast_only: false };
+            if is_zero(before) {
+                self.disk.write_zeroes(*offset, before.len() as u64, mode, Durability::Cached).map(|_| ())
+            } else {
+                self.disk.write(*offset, before, Durability::Cached)
+            }
+        })
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Vec<(u64, Vec<u8>)>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, range: ByteRange) -> Result<()> {
+        let mut before = vec![0; usize::try_from(range.len()).expect("a request of a test fits into memory")];
+        self.disk.read(range.start(), &mut before)?;
+        self.changes().push((range.start(), before));
+        Ok(())
+    }
+
+    /// Runs `flush`; what was there when it began is safe if it succeeds.
+    fn keep(&self, flush: impl FnOnce() -> Result<()>) -> Result<()> {
+        let flushed = self.changes().len();
+        flush()?;
+        let mut changes = self.changes();
+        let flushed = flushed.min(changes.len());
+        changes.drain(..flushed);
+        Ok(())
+    }
 }
 
 impl Schedule {
@@ -59,20 +139,70 @@ impl Faulty {
     /// The same disk, failing as `schedule` says.
     #[must_use]
     pub fn new(disk: Disk, schedule: Schedule) -> Self {
-        Self { disk, schedule: Mutex::new(schedule) }
+        let unflushed = Arc::new(Unflushed { disk: disk.clone(), changes: Mutex::default() });
+        Self { disk, schedule: Mutex::new(schedule), unflushed, injected: Arc::default() }
+    }
+
+    /// What [`Fault::Lose`] may still undo.
+    #[must_use]
+    pub fn unflushed(&self) -> Arc<Unflushed> {
+        Arc::clone(&self.unflushed)
+    }
+
+    /// The faults, to be counted and ended.
+    #[must_use]
+    pub fn injected(&self) -> Arc<Injected> {
+        Arc::clone(&self.injected)
     }
 
     fn fault(&self, operation: Operation) -> Option<Fault> {
-        self.schedule.lock().unwrap_or_else(PoisonError::into_inner).next(operation)
+        let fault = self.schedule.lock().unwrap_or_else(PoisonError::into_inner).next(operation);
+        let fault = fault.filter(|_| !self.injected.ended.load(Relaxed));
+        self.injected.count.fetch_add(u64::from(fault.is_some()), Relaxed);
+        fault
     }
 
-    fn pass(&self, operation: Operation, name: &'static str) -> Result<()> {
+    /// Runs `request` on `range`, or as much of it as the schedule lets through.
+    fn run<T>(
+        &self,
+        operation: Operation,
+        name: &'static str,
+        range: ByteRange,
+        unit_bytes: u64,
+        request: impl FnOnce(ByteRange) -> Result<T>,
+    ) -> Result<T> {
+        let failed = |kind, why: &'static str| Err(Error::new(kind, name).at_offset(range.start()).because(why));
         match self.fault(operation) {
-            None => Ok(()),
-            Some(Fault::Fail(kind)) => Err(Error::new(kind, name).because("a fault was injected")),
-            Some(Fault::Tear) => Err(Error::new(ErrorKind::Io, name).because("a fault was injected")),
+            None => request(range),
+            Some(Fault::Fail(kind)) => failed(kind, "a fault was injected"),
+            Some(Fault::Tear) => {
+                let half = range.len() / 2 / unit_bytes * unit_bytes;
+                if let Some(first) = range.before(range.start() + half) {
+                    request(first)?;
+                }
+                failed(ErrorKind::Io, "a torn request was injected")
+            }
+            Some(Fault::Delay(time)) => {
+                std::thread::sleep(time);
+                request(range)
+            }
+            Some(Fault::Lose) => {
+                if operation != Operation::Read {
+                    self.unflushed.remember(range)?;
+                }
+                request(range)
+            }
         }
     }
+
+    fn block_bytes(&self) -> u64 {
+        self.disk.geometry().logical_block.bytes()
+    }
+}
+
+/// As much of a buffer as `range` has bytes.
+fn prefix(range: ByteRange) -> core::ops::RangeTo<usize> {
+    ..usize::try_from(range.len()).expect("no longer than a slice")
 }
 
 impl Layer for Faulty {
@@ -81,35 +211,37 @@ impl Layer for Faulty {
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.pass(Operation::Read, "read")?;
-        self.disk.read(offset, buffer)
+        let range = ByteRange::at(offset, buffer.len() as u64)?;
+        self.run(Operation::Read, "read", range, self.block_bytes(), |part| {
+            self.disk.read(offset, &mut buffer[prefix(part)])
+        })
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
-        match self.fault(Operation::Write) {
-            None => self.disk.write(offset, data, Durability::Cached),
-            Some(Fault::Fail(kind)) => Err(Error::new(kind, "write").at_offset(offset).because("a fault was injected")),
-            Some(Fault::Tear) => {
-                let block = usize::try_from(self.geometry().logical_block.bytes()).expect("at most 65536");
-                let half = data.len() / 2 / block * block;
-                self.disk.write(offset, &data[..half], Durability::Cached)?;
-                Err(Error::new(ErrorKind::Io, "write").at_offset(offset).because("a torn write was injected"))
-            }
-        }
+        let range = ByteRange::at(offset, data.len() as u64)?;
+        self.run(Operation::Write, "write", range, self.block_bytes(), |part| {
+            self.disk.write(offset, &data[prefix(part)], Durability::Cached)
+        })
     }
 
     fn flush(&self) -> Result<()> {
-        self.pass(Operation::Flush, "flush")?;
-        self.disk.flush()
+        match self.fault(Operation::Flush) {
+            Some(Fault::Fail(kind)) => return Err(Error::new(kind, "flush").because("a fault was injected")),
+            Some(Fault::Tear) => return Err(Error::new(ErrorKind::Io, "flush").because("a fault was injected")),
+            Some(Fault::Delay(time)) => std::thread::sleep(time),
+            Some(Fault::Lose) | None => {}
+        }
+        self.unflushed.keep(|| self.disk.flush())
     }
 
     fn discard(&self, range: ByteRange) -> Result<()> {
-        self.pass(Operation::Discard, "discard")?;
-        self.disk.discard(range.start(), range.len())
+        let granularity = self.disk.geometry().discard.granularity_bytes;
+        self.run(Operation::Discard, "discard", range, granularity, |part| self.disk.discard(part.start(), part.len()))
     }
 
     fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
-        self.pass(Operation::WriteZeroes, "zero")?;
-        self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached)
+        self.run(Operation::WriteZeroes, "zero", range, self.block_bytes(), |part| {
+            self.disk.write_zeroes(part.start(), part.len(), mode, Durability::Cached)
+        })
     }
 }

@@ -1,9 +1,8 @@
-use alloc::vec::Vec;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use alloc::sync::Arc;
 
 use disk_types::{ByteRange, Result, ZeroEffect, ZeroMode};
 
-use crate::{Disk, Durability, Layer};
+use crate::{Disk, Durability, Layer, RangeLocks};
 
 /// Requests that overlap wait for each other, if at least one of them changes data.
 ///
@@ -13,58 +12,21 @@ use crate::{Disk, Durability, Layer};
 #[derive(Debug)]
 pub struct RangeLocked {
     disk: Disk,
-    held: Mutex<Vec<Held>>,
-    released: Condvar,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Held {
-    range: ByteRange,
-    exclusive: bool,
-}
-
-impl Held {
-    fn conflicts_with(self, other: Self) -> bool {
-        (self.exclusive || other.exclusive) && self.range.intersect(other.range).is_some()
-    }
-}
-
-/// Releases the range when dropped.
-struct Guard<'a> {
-    locks: &'a RangeLocked,
-    held: Held,
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        let mut held = self.locks.held();
-        if let Some(at) = held.iter().position(|other| *other == self.held) {
-            held.swap_remove(at);
-        }
-        drop(held);
-        self.locks.released.notify_all();
-    }
+    locks: Arc<RangeLocks>,
 }
 
 impl RangeLocked {
     /// The same disk, with its requests ordered where they overlap.
     #[must_use]
     pub fn new(disk: Disk) -> Self {
-        Self { disk, held: Mutex::default(), released: Condvar::new() }
+        Self { disk, locks: Arc::default() }
     }
 
-    fn held(&self) -> MutexGuard<'_, Vec<Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock(&self, range: ByteRange, exclusive: bool) -> Guard<'_> {
-        let wanted = Held { range, exclusive };
-        let mut held = self.held();
-        while held.iter().any(|other| other.conflicts_with(wanted)) {
-            held = self.released.wait(held).unwrap_or_else(PoisonError::into_inner);
-        }
-        held.push(wanted);
-        Guard { locks: self, held: wanted }
+    /// The locks that the requests take. Whoever else wants to read a range and act on what it read, undisturbed, holds
+    /// one of them and uses the disk beneath this layer.
+    #[must_use]
+    pub fn locks(&self) -> Arc<RangeLocks> {
+        Arc::clone(&self.locks)
     }
 }
 
@@ -74,22 +36,22 @@ impl Layer for RangeLocked {
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let _guard = self.lock(ByteRange::at(offset, buffer.len() as u64)?, false);
+        let _guard = self.locks.shared(ByteRange::at(offset, buffer.len() as u64)?);
         self.disk.read(offset, buffer)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
-        let _guard = self.lock(ByteRange::at(offset, data.len() as u64)?, true);
+        let _guard = self.locks.exclusive(ByteRange::at(offset, data.len() as u64)?);
         self.disk.write(offset, data, Durability::Cached)
     }
 
     fn discard(&self, range: ByteRange) -> Result<()> {
-        let _guard = self.lock(range, true);
+        let _guard = self.locks.exclusive(range);
         self.disk.discard(range.start(), range.len())
     }
 
     fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
-        let _guard = self.lock(range, true);
+        let _guard = self.locks.exclusive(range);
         self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached)
     }
 }

@@ -1,8 +1,11 @@
 //! `info IMAGE`
 
+mod served;
+
 use std::path::PathBuf;
 
 use clap::Args;
+use control::{Client, Status};
 use disk_image::{Format, Image, foreign_format};
 use disk_types::{ErrorKind, MAX_OFFSET};
 use serde::Serialize;
@@ -10,6 +13,7 @@ use sparse_file::model::FileFigures;
 use sparse_file::{Ability, Access, Holder, Ledger, NtfsDetails, Stream, Support};
 use volume::Contents;
 
+use crate::asking;
 use crate::context::Context;
 use crate::describe::{self, ContentsJson, HolderJson};
 use crate::failure::Failure;
@@ -18,7 +22,8 @@ use crate::table::Table;
 
 /// Show what an image holds and what it occupies
 ///
-/// Works on any regular file, also while somebody else uses it. Every figure is the file system's own.
+/// Works on any regular file, also while somebody else uses it. Every figure is the file system's own. Of an image that `serve`
+/// serves it also shows what the server has done so far and is doing.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -45,6 +50,7 @@ struct Document {
     sparse: Sparse,
     file_system: FileSystem,
     locked: Option<HolderJson>,
+    served: Option<Status>,
     contents: Option<ContentsJson>,
     ntfs: Option<NtfsJson>,
     model: Option<ModelJson>,
@@ -158,6 +164,7 @@ impl Info {
         let marked = file.is_marked_sparse()?;
         let holder = file.holder();
         let ntfs = file.ntfs_details()?;
+        let served = holder.as_ref().and_then(|holder| self.served(holder));
         let model = file.model_figures();
         let foreign = foreign_format(&file)?;
         let disk = match Image::over(file, Format::Raw) {
@@ -181,6 +188,7 @@ impl Info {
             sparse: Sparse { supported: known(support.punch), marked },
             file_system: (&support).into(),
             locked: holder.as_ref().map(Into::into),
+            served,
             contents: contents.as_ref().map(Into::into),
             ntfs: ntfs.as_ref().map(Into::into),
             model: model.as_ref().map(Into::into),
@@ -189,6 +197,9 @@ impl Info {
             let mut table = self.table(&ledger, &support, marked, holder.as_ref(), format);
             if let Some(ntfs) = &ntfs {
                 add_ntfs(&mut table, ntfs);
+            }
+            if let Some(status) = &document.served {
+                served::add(&mut table, status);
             }
             if let Some(model) = &model {
                 add_model(&mut table, model);
@@ -201,6 +212,15 @@ impl Info {
                 }
                 None => Ok(()),
             }
+        })
+    }
+
+    /// What the server that has the image says; `None` where it is none, or does not say.
+    fn served(&self, holder: &Holder) -> Option<Status> {
+        let status = asking::connect(&self.image, holder).and_then(|server| server.map(Client::status).transpose());
+        status.unwrap_or_else(|error| {
+            tracing::warn!("what its server does is not known: {error}");
+            None
         })
     }
 

@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
-use block_device::{Counters, Disk, RangeLocked, Stats, ZeroDetect};
+use block_device::Counters;
 use clap::Args;
 use disk_image::{Format, Image};
 use disk_types::{Error, ErrorKind, Result};
@@ -20,9 +21,13 @@ use crate::creation::{self, FileSystemKind, Inside};
 use crate::decompress::Decompress;
 use crate::describe;
 use crate::failure::Failure;
+use crate::host::Host;
 use crate::interrupt;
+use crate::interval::Interval;
+use crate::on_drop::OnDrop;
 use crate::plain::plain;
-use crate::size::{Bytes, Count, Exact, Size, help_with_sizes};
+use crate::serving::{Desk, Passes, Rhythm, Served, Wanted};
+use crate::size::{Bytes, Count, Exact, Many, Size, help_with_sizes};
 use crate::table::Table;
 
 /// Where it listens on a system without UNIX sockets: NBD's own port, for this machine alone.
@@ -31,12 +36,22 @@ const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHO
 /// Serve an image over NBD until stopped
 ///
 /// Prints how to connect, then serves any number of clients until SIGINT or SIGTERM (on Windows Ctrl-C); what is under way
-/// is finished and flushed. Blocks of zeroes that clients write are not stored but given back.
+/// is finished and flushed. Blocks of zeroes that clients write are not stored but given back. Meanwhile `sparsedisk info IMAGE`
+/// shows what it does, and `sparsedisk trim IMAGE` frees zeroes that are in the image already.
 #[derive(Args)]
 #[command(after_help = help_with_sizes!("\
 Without --listen it is the socket that systemd passed on (LISTEN_FDS), if it did, or else \
 a UNIX socket beside the image, IMAGE.sock, which only this user can open; on Windows, tcp:127.0.0.1:10809. At most 64 clients at once; one \
 more is told so. Who has not finished its handshake after 30 seconds, or is one of too many, is cut off.
+
+A pass looks only at what was written since the last one, and locks what it looks at against the clients' writes, at most \
+256 KiB at a time. It frees what is all zero. What the file system inside calls free, only a trim from inside gives back: \
+fstrim, mount -o discard, or Optimize Drives on Windows (NTFS).
+
+Below --keep-free a write that needs new space gets \"no space\" at once, and overwriting goes on. A warning comes at twice as \
+much. As soon as there is space again, writes go on.
+
+IMAGE.control beside the image is where `info` and `trim` ask; only this user and root are answered.
 
 Examples:
   sparsedisk serve disk.img --size 10GiB --fs fat32    the image is created if it is missing
@@ -68,7 +83,20 @@ pub(crate) struct Serve {
     dense: bool,
     #[command(flatten)]
     decompress: Decompress,
+    /// Free zeroes that are in the image so often while it is served: 30m, 1h, 1d; the first time after as long
+    #[arg(long, value_name = "TIME", conflicts_with = "read_only", allow_hyphen_values = true)]
+    trim_every: Option<Interval>,
+    /// Bytes that a pass may read in a second while clients are active, 0 for no limit; with idle clients there is none
+    #[arg(long, value_name = "SIZE", conflicts_with = "read_only", default_value = DEFAULT_TRIM_RATE)]
+    #[arg(allow_hyphen_values = true)]
+    trim_rate: Size,
+    /// Keep so much free on the host, 0 for nothing; unless given 1 GiB or 1 % of the host's file system, whichever is less
+    #[arg(long, value_name = "SIZE", conflicts_with = "read_only", allow_hyphen_values = true)]
+    keep_free: Option<Size>,
 }
+
+/// So that clients lose less than a twentieth of their speed.
+const DEFAULT_TRIM_RATE: &str = "16MiB";
 
 #[derive(Serialize)]
 struct Document {
@@ -77,6 +105,8 @@ struct Document {
     size_bytes: u64,
     read_only: bool,
     created: bool,
+    keep_free_bytes: u64,
+    control: Option<String>,
 }
 
 impl Serve {
@@ -85,7 +115,13 @@ impl Serve {
         let (image, created) = self.image(context)?;
         describe::warn_if_open_elsewhere(&image.file);
         let allocated_before_bytes = image.file.allocated_bytes()?;
-        let (disk, counters) = self.layers(&image)?;
+        let Served { disk, counters, space, online } = Served::new(&image, self.wanted())?;
+        let passes = match online {
+            Ok(online) => Some(Arc::new(Passes::new(online, self.rhythm(), Arc::clone(&counters)))),
+            Err(error) if self.trim_every.is_some() => return Err(error.at_path(self.image.display()).into()),
+            // Nothing can be given back, and nobody has asked for it.
+            Err(_) => None,
+        };
         let export = Export {
             name: self.image.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             description: format!("{} ({})", self.image.display(), Bytes(disk.len_bytes())),
@@ -95,14 +131,20 @@ impl Serve {
         if let Some(uri) = server.remote_uri() {
             tracing::warn!("every machine that reaches {uri} can read and write the disk: no password, no encryption");
         }
-        let stopper = server.stopper();
-        interrupt::on_ask(move || stopper.stop());
+        let control = self.control(context)?;
+        let (stopper, passes_to_end) = (server.stopper(), passes.clone());
+        interrupt::on_ask(move || {
+            passes_to_end.iter().for_each(|passes| passes.close());
+            stopper.stop();
+        });
         let document = Document {
             path: self.image.display().to_string(),
             uri: server.uri(),
             size_bytes: image.disk.len_bytes(),
             read_only: self.read_only,
             created,
+            keep_free_bytes: space.as_ref().map_or(0, |space| space.floor_bytes()),
+            control: control.as_ref().map(|control| control.path().display().to_string()),
         };
         // Nobody may be reading any more, and still others want to be served.
         let told = context.answer(&document, |out| {
@@ -112,13 +154,39 @@ impl Serve {
         if let Err(Failure::Output(error)) = told {
             tracing::warn!(%error, "cannot say how to connect");
         }
-        let served = server.run()?;
+        let desk = Desk {
+            uri: server.uri(),
+            since: Instant::now(),
+            census: server.census(),
+            counters: Arc::clone(&counters),
+            space,
+            passes: passes.clone(),
+        };
+        let served = std::thread::scope(|scope| {
+            let control_stopper = control.as_ref().map(control::Server::stopper);
+            let desk = &desk;
+            if let Some(control) = control {
+                scope.spawn(move || control.run(desk));
+            }
+            let _end = OnDrop(|| {
+                passes.iter().for_each(|passes| passes.close());
+                control_stopper.iter().for_each(control::Stopper::stop);
+            });
+            if let Some(passes) = &passes {
+                scope.spawn(|| passes.keep_time());
+            }
+            server.run()
+        })?;
         if !context.json() && !context.quiet() {
             let allocated_bytes = image.file.allocated_bytes()?;
             context.write_page(|out| {
                 let mut table = summary(&counters);
                 table.fact("failed requests", Count(served.counters.failed));
                 table.fact("connections", Count(served.connections));
+                if let Some(totals) = passes.as_ref().map(|passes| passes.totals()) {
+                    let passes = Many(totals.passes + totals.stopped_passes, "run");
+                    table.fact("freed online", format!("{} in {passes}", Bytes(totals.freed_bytes)));
+                }
                 table.fact(
                     "allocated",
                     format!("{} before, {} now", Bytes(allocated_before_bytes), Bytes(allocated_bytes)),
@@ -214,15 +282,34 @@ impl Serve {
         }
     }
 
-    fn layers(&self, image: &Image) -> Result<(Disk, Arc<Counters>)> {
-        let mut disk = image.disk.clone();
-        if !self.no_detect_zeroes && !self.read_only {
-            disk = Disk::new(ZeroDetect::new(disk))?;
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            read_only: self.read_only,
+            detect_zeroes: !self.no_detect_zeroes,
+            keep_free_bytes: self.keep_free.map(|size| size.0),
         }
-        // Above the layer that cuts writes into pieces: a write takes effect as a whole.
-        let stats = Stats::new(Disk::new(RangeLocked::new(disk))?);
-        let counters = stats.counters();
-        Ok((Disk::new(stats)?, counters))
+    }
+
+    fn rhythm(&self) -> Rhythm {
+        let Size(rate_bytes) = self.trim_rate;
+        Rhythm { every: self.trim_every.map(|every| every.0), rate_bytes: Some(rate_bytes).filter(|&bytes| bytes > 0) }
+    }
+
+    /// Where it can be asked. A reader shares the image with others, of whom none could be found by the lock; and a
+    /// simulated volume is known to this process only.
+    fn control(&self, context: &Context) -> Result<Option<control::Server>> {
+        if self.read_only || matches!(context.host()?, Host::Model(_)) {
+            return Ok(None);
+        }
+        match control::Server::bind(&self.image) {
+            Ok(control) => Ok(Some(control)),
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+            // It serves as well without.
+            Err(error) => {
+                tracing::warn!("`info` and `trim` cannot ask this server: {error}");
+                Ok(None)
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `trim IMAGE`
 
+mod served;
+
 use std::path::{Path, PathBuf};
 
 use attach::Attached;
@@ -30,7 +32,8 @@ const SHORT_LIST: usize = 16;
 /// Two things: what is all zero, and what the file systems inside (FAT, exFAT, NTFS, ext2 to ext4, Linux swap) say is
 /// free. A file system that was not unmounted cleanly, or contradicts itself, is left alone, and the reason is told. Nobody
 /// else may have the image open meanwhile, and no machine that uses it may be paused or hibernated. An image that `attach`
-/// has mounted is trimmed through its mount point instead.
+/// has mounted is trimmed through its mount point instead. Of one that `serve`
+/// serves, the server frees what is all zero while its clients go on; what is free inside is then theirs to trim.
 #[derive(Args)]
 #[command(after_help = "\
 It can be interrupted at any moment without harm, and run again.
@@ -38,7 +41,9 @@ It can be interrupted at any moment without harm, and run again.
 Examples:
   sparsedisk trim disk.img
   sparsedisk trim --dry-run -v disk.img
-  sparsedisk trim --verify disk.img")]
+  sparsedisk trim --verify disk.img
+
+`sparsedisk schedule` runs it regularly.")]
 pub(crate) struct Trim {
     /// The image
     #[arg(value_hint = clap::ValueHint::FilePath)]
@@ -58,8 +63,18 @@ pub(crate) struct Trim {
     /// Prove that nothing else changed: hash what is kept, before and after
     #[arg(long, conflicts_with = "dry_run")]
     verify: bool,
+    /// Leave an image alone that somebody has open, and call that done: for runs by a timer. What our own server has is trimmed
+    /// through it all the same
+    #[arg(long)]
+    skip_in_use: bool,
     #[command(flatten)]
     decompress: Decompress,
+}
+
+/// With `--skip-in-use`, of an image that was in use.
+#[derive(Serialize)]
+struct Skipped {
+    skipped: String,
 }
 
 #[derive(Serialize)]
@@ -133,6 +148,17 @@ impl reclaim::Observer for Observer<'_> {
 
 impl Trim {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
+        match self.run_unless_in_use(context) {
+            Err(Failure::Error(error)) if self.skip_in_use && error.kind() == ErrorKind::InUse => {
+                let skipped = error.message();
+                context
+                    .report(&Skipped { skipped: skipped.clone() }, |out| writeln!(out, "skipped: {}", plain(skipped)))
+            }
+            done => done,
+        }
+    }
+
+    fn run_unless_in_use(&self, context: &Context) -> Result<(), Failure> {
         // Where attaching does not exist nothing is attached; whoever else has the image is found when it is opened.
         let host = context.host()?;
         if let (Host::System, Ok(Some(attached))) = (host, attach::find(&self.image)) {
@@ -142,7 +168,10 @@ impl Trim {
         if !self.dry_run {
             self.decompress.apply(host, &self.image)?;
         }
-        let image = host.open_image(&self.image, access)?;
+        let image = match (host, host.open_image(&self.image, access)) {
+            (Host::System, Err(error)) if error.kind() == ErrorKind::InUse => return self.trim_in_use(error, context),
+            (_, opened) => opened?,
+        };
         let document = self.trim(&image, context).map_err(|error| error.at_path(self.image.display()))?;
         self.tell(document, context)
     }
@@ -152,7 +181,7 @@ impl Trim {
         if disk.geometry().discard.effect == DiscardEffect::Ignored {
             return Err(Error::new(ErrorKind::Unsupported, "trim")
                 .because("its file system cannot give space back")
-                .advise(format!("copy the image to one that can: {WITH_HOLES}")));
+                .advise(format!("rewrite it with compact, or copy it to one that can: {WITH_HOLES}")));
         }
         let alone = if self.dry_run {
             describe::warn_if_open_elsewhere(&image.file);
@@ -205,11 +234,11 @@ impl Trim {
         let release =
             if attached.ours { format!("sparsedisk detach {device}") } else { format!("losetup -d {device}") };
         let Some(mounted_at) = attached.mounted_at.first() else {
-            return Err(refuse(
-                format!("it is attached as {device} and not mounted"),
-                format!("mount {device} and try again, or run `{release}` first"),
-            )
-            .into());
+            return Err(Error::new(ErrorKind::InUse, "trim")
+                .at_path(self.image.display())
+                .because(format!("it is attached as {device} and not mounted"))
+                .advise(format!("mount {device} and try again, or run `{release}` first"))
+                .into());
         };
         if self.dry_run || self.verify || self.zeros_only || self.gaps {
             return Err(refuse(

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::room::{MIB, Room, allocated, skip, text, write_data};
+use crate::client::Client;
+use crate::room::{MIB, Room, Serving, allocated, skip, text, write_data};
 
 /// A small file system in memory, unmounted at the end.
 struct Mount(PathBuf);
@@ -55,6 +56,50 @@ fn law9_a_full_host_is_told_and_nothing_is_left_behind() {
     let error = room.json_error(1, &["copy", "large.img", "small/copy.img"]);
     assert_eq!(error["kind"], "no_space", "{error}");
     assert!(!room.path("small/copy.img").exists(), "the name appears only when the copy is whole");
+}
+
+/// Must show 4 of reclaim, in a size that a test can have.
+#[test]
+fn law9_a_server_keeps_some_of_its_host_free_and_goes_on_when_there_is_space() {
+    let room = Room::new();
+    let Some(_mount) = Mount::of(&room, "32M") else { return };
+    let image = room.create("small/disk.img", "64MiB");
+    let server = Serving::start(&room, &["small/disk.img", "--keep-free", "8MiB", "--listen", "unix:disk.sock"]);
+    assert_eq!(server.start["keep_free_bytes"], 8 * MIB);
+    let block = |index: u64, round: u8| [(index % 100) as u8 + 100 * round + 1; MIB as usize];
+    let free_bytes = || {
+        let figures = rustix::fs::statvfs(room.path("small")).unwrap();
+        figures.f_bavail * figures.f_frsize
+    };
+    let mut client = Client::connect(&room.path("disk.sock"));
+    let taken = (0..64).find(|&index| client.write(index * MIB, &block(index, 0)).is_err()).unwrap();
+    assert!((20..=24).contains(&taken), "{taken} MiB of 32, of which 8 are kept free");
+    assert!(free_bytes() >= 8 * MIB);
+    let error = client.write(taken * MIB, &block(taken, 0)).unwrap_err();
+    assert!(error.to_string().contains("error 28"), "ENOSPC: {error}");
+    // What is there is overwritten, and made durable.
+    (0..taken).for_each(|index| client.write(index * MIB, &block(index, 1)).unwrap());
+    client.flush().unwrap();
+    let served = room.json(&["info", "small/disk.img"])["served"].clone();
+    assert_eq!((&served["keep_free_bytes"], &served["refused_for_space"]), (&(8 * MIB).into(), &2.into()), "{served}");
+
+    // Others take what was kept, and even then what is there is overwritten.
+    std::fs::write(room.path("small/others"), vec![1; (free_bytes() - MIB) as usize]).unwrap();
+    client.write(0, &block(0, 0)).unwrap();
+    client.write(0, &block(0, 1)).unwrap();
+    assert!(client.write(taken * MIB, &block(taken, 1)).is_err());
+    // They delete more than they took: writes go on, with no restart and no word to the server.
+    std::fs::remove_file(room.path("small/others")).unwrap();
+    assert!(client.write(taken * MIB, &block(taken, 1)).is_err(), "what is kept free is all there is");
+    client.write(0, &vec![0; 4 * MIB as usize]).unwrap();
+    client.write(taken * MIB, &block(taken, 1)).unwrap();
+    client.flush().unwrap();
+    drop(server);
+    let content = std::fs::read(&image).unwrap();
+    for index in 4..=taken {
+        let at = (index * MIB) as usize;
+        assert!(content[at..at + MIB as usize] == block(index, 1), "block {index}: nothing acknowledged is lost");
+    }
 }
 
 /// Detaches at the end, whatever happened.

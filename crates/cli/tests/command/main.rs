@@ -10,6 +10,8 @@
 //! | `processes` | two programs on one image, signals, kill -9 |
 //! | `figures` | the "must show", in sizes that a test can have |
 //! | `model`, `islands` | the verbs on a simulated NTFS volume, and what an image would cost there |
+//! | `upkeep` | compacting an image, and trimming it regularly |
+//! | `online` | a served image, trimmed and looked into while clients use it |
 //! | `host` | what needs root: a full host, loop devices |
 //! | `windows` | the same on Windows, where the tests run under Wine and no file has holes |
 
@@ -21,11 +23,13 @@ mod holes;
 mod host;
 mod islands;
 mod model;
+mod online;
 mod output;
 mod processes;
 mod room;
 mod room_unix;
 mod schema;
 mod terminal;
+mod upkeep;
 mod verbs;
 mod windows;

@@ -7,7 +7,7 @@ fn completions_and_manual_pages_know_every_verb() {
     let room = Room::new();
     let verbs = [
         "create", "info", "map", "punch", "sparse", "trim", "copy", "format", "serve", "attach", "detach", "list",
-        "driver",
+        "driver", "schedule", "compact",
     ];
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = room.run(&["completions", shell]).out();
@@ -23,8 +23,11 @@ fn completions_and_manual_pages_know_every_verb() {
         assert!(page.contains("EXIT STATUS"), "{page}");
         assert!(verb == "list" || page.contains(".SH \"EXAMPLES\""), "{page}");
     }
-    assert!(room.path("man/sparsedisk-sparse-query.1").exists());
-    if let Some(judge) = room.judge("man", &["--warnings", "-E", "UTF-8", "-l", "man/sparsedisk-serve.1"]) {
+    for page in ["sparse-query", "schedule-add", "schedule-remove", "schedule-list"] {
+        assert!(room.path(&format!("man/sparsedisk-{page}.1")).exists(), "{page}");
+    }
+    for page in ["man/sparsedisk-serve.1", "man/sparsedisk-schedule-add.1", "man/sparsedisk-compact.1"] {
+        let Some(judge) = room.judge("man", &["--warnings", "-E", "UTF-8", "-l", page]) else { break };
         assert!(judge.status.success() && judge.stderr.is_empty(), "{judge:?}");
     }
     assert!(room.path("man/sparsedisk.1").exists());
@@ -38,7 +41,7 @@ fn every_verb_has_help() {
     assert_eq!(help.code(), 0);
     for verb in [
         "create", "info", "map", "punch", "sparse", "trim", "copy", "format", "serve", "attach", "detach", "list",
-        "driver",
+        "driver", "schedule", "compact",
     ] {
         assert!(help.out().contains(verb), "{verb}");
         let ran = room.run(&[verb, "--help"]);

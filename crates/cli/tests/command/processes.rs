@@ -13,8 +13,8 @@ fn law7_a_second_program_learns_who_has_the_image() {
     room.create_fat("disk.img", "64MiB");
     let server = Serving::start(&room, &["disk.img"]);
     for arguments in [
-        &["trim", "disk.img"][..],
-        &["trim", "--dry-run", "disk.img"],
+        &["trim", "--dry-run", "disk.img"][..],
+        &["trim", "--verify", "disk.img"],
         &["punch", "disk.img", "--offset", "0", "--length", "4096"],
         &["sparse", "clear", "disk.img"],
         &["format", "disk.img", "--fs", "fat32", "--force"],

@@ -49,6 +49,11 @@ fn check(value: &Value, documented: &BTreeSet<String>) {
     }
 }
 
+/// Checks an object of another test against the table under a heading.
+pub(crate) fn check_as(heading: &str, value: &Value) {
+    check(value, &documented(heading));
+}
+
 /// The same, by the heading.
 #[cfg(windows)]
 pub(crate) fn check_documented(heading: &str, value: &Value) {
@@ -72,6 +77,13 @@ fn every_object_has_exactly_the_documented_keys() {
     dry.extend(documented("trim --dry-run"));
     super::schema::check(&room.json(&["trim", "--dry-run", "b.img"]), &dry);
     check("trim", room.json(&["trim", "--verify", "b.img"]));
+    check("compact --dry-run", room.json(&["compact", "--dry-run", "b.img"]));
+    check("compact", room.json(&["compact", "b.img"]));
+    check("schedule add", room.json(&["schedule", "add", "b.img", "--every", "1d", "--print"]));
+    check("schedule list", room.json(&["schedule", "list"]));
+    let stranger = std::fs::File::open(&image).unwrap();
+    check("trim --skip-in-use", room.json(&["trim", "--skip-in-use", "b.img"]));
+    drop(stranger);
     check("punch", room.json(&["punch", "b.img", "--offset", "4MiB", "--length", "64K"]));
     check("sparse query", room.json(&["sparse", "query", "b.img"]));
     check("sparse set", room.json(&["sparse", "set", "b.img"]));
@@ -86,6 +98,9 @@ fn every_object_has_exactly_the_documented_keys() {
     check("man", room.json(&["man", "."]));
     let server = Serving::start(&room, &["a.img"]);
     check("serve", server.start.clone());
+    check("info", room.json(&["info", "a.img"]));
+    check("trim", room.json(&["trim", "a.img"]));
+    // With a pass that has ended.
     check("info", room.json(&["info", "a.img"]));
 }
 

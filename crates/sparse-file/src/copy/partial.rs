@@ -21,7 +21,7 @@ pub(super) struct Partial {
 
 impl Partial {
     pub(super) fn create(destination: &Path, source: &SparseFile) -> Result<Self> {
-        let path = beside(destination);
+        let path = beside(destination, SUFFIX);
         // Until it has the permissions of the source nobody else may open it: who may not read the one could read the
         // other.
         let private = source.as_file().is_some();
@@ -34,7 +34,7 @@ impl Partial {
             Ok(true) => match source.as_file().map_or(Ok(()), |source| sys::copy_mode(source, &partial.file)) {
                 Ok(()) => Ok(partial),
                 Err(error) => {
-                    let error = partial.failed("set the permissions of", error);
+                    let error = partial.failed("give the permissions of the source", error);
                     Err(partial.remove(error))
                 }
             },
@@ -111,18 +111,19 @@ impl Partial {
     }
 }
 
-/// `DST.partial`. A name that would be too long with that is cut, and gets a sign of the whole name instead of its end.
-fn beside(destination: &Path) -> PathBuf {
+/// `DST.partial`, for this suffix. A name that would be too long with it is cut, and gets a sign of the whole name instead
+/// of its end.
+pub(crate) fn beside(destination: &Path, suffix: &str) -> PathBuf {
     let name = destination.file_name().unwrap_or_default();
-    let mut partial = if name.len() + SUFFIX.len() <= NAME_BYTES {
+    let mut partial = if name.len() + suffix.len() <= NAME_BYTES {
         name.to_owned()
     } else {
         let (text, sign) = (name.to_string_lossy(), format!("~{:016x}", sign(name.as_encoded_bytes())));
-        let most = NAME_BYTES - SUFFIX.len() - sign.len();
+        let most = NAME_BYTES - suffix.len() - sign.len();
         let cut = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
         OsString::from(format!("{}{sign}", &text[..cut]))
     };
-    partial.push(SUFFIX);
+    partial.push(suffix);
     destination.with_file_name(partial)
 }
 
@@ -157,16 +158,16 @@ mod tests {
 
     #[test]
     fn a_name_too_long_for_the_suffix_is_cut_and_told_from_its_like() {
-        assert_eq!(beside(Path::new("a/disk.img")), Path::new("a/disk.img.partial"));
+        assert_eq!(beside(Path::new("a/disk.img"), SUFFIX), Path::new("a/disk.img.partial"));
         let longest = "n".repeat(247);
-        assert_eq!(beside(Path::new(&longest)), Path::new(&(longest.clone() + ".partial")));
-        let names = ["x", "y"].map(|end| beside(Path::new(&format!("dir/{longest}{end}"))));
+        assert_eq!(beside(Path::new(&longest), SUFFIX), Path::new(&(longest.clone() + ".partial")));
+        let names = ["x", "y"].map(|end| beside(Path::new(&format!("dir/{longest}{end}")), SUFFIX));
         assert_ne!(names[0], names[1]);
         for name in names {
             assert!(name.starts_with("dir") && name.as_os_str().len() == "dir/".len() + 255, "{name:?}");
         }
         // In the middle of no character.
         let wide = "\u{1f4be}".repeat(63) + "abc";
-        assert!(beside(Path::new(&wide)).as_os_str().len() <= 255);
+        assert!(beside(Path::new(&wide), SUFFIX).as_os_str().len() <= 255);
     }
 }

@@ -131,7 +131,7 @@ pub(super) fn by_scan(source: &SparseFile, target: &SparseFile, walk: &mut Walk<
             }
             for (at, len) in pieces(extent.range, buffer.len()) {
                 source.read_at(at, &mut buffer[..len])?;
-                let written = write_unless_zero(target, at, &buffer[..len], granule)?;
+                let written = runs_unless_zero(at, &buffer[..len], granule, |at, data| target.write_at(at, data))?;
                 tally.copied += written;
                 tally.zeroes += len as u64 - written;
             }
@@ -140,8 +140,34 @@ pub(super) fn by_scan(source: &SparseFile, target: &SparseFile, walk: &mut Walk<
     })
 }
 
-/// Writes the runs of granules that are not zero, and returns how many bytes that was.
-fn write_unless_zero(target: &SparseFile, offset: u64, data: &[u8], granule_bytes: u64) -> Result<u64> {
+/// Reads the data extents and writes nothing: what [`by_scan`] would write, in granules of this size.
+pub(super) fn measure(source: &SparseFile, granule_bytes: u64, walk: &mut Walk<'_>) -> Result<Tally> {
+    let granule = granule_bytes.clamp(SMALLEST_GRANULE_BYTES, LARGEST_GRANULE_BYTES);
+    walk.run(&|extents, buffer| {
+        let mut tally = Tally::default();
+        for extent in extents {
+            if extent.kind.reads_as_zero() {
+                tally.holes += extent.range.len();
+                continue;
+            }
+            for (at, len) in pieces(extent.range, buffer.len()) {
+                source.read_at(at, &mut buffer[..len])?;
+                let kept = runs_unless_zero(at, &buffer[..len], granule, |_, _| Ok(()))?;
+                tally.copied += kept;
+                tally.zeroes += len as u64 - kept;
+            }
+        }
+        Ok(tally)
+    })
+}
+
+/// Hands on the runs of granules that are not zero, and returns how many bytes that was.
+fn runs_unless_zero(
+    offset: u64,
+    data: &[u8],
+    granule_bytes: u64,
+    mut write: impl FnMut(u64, &[u8]) -> Result<()>,
+) -> Result<u64> {
     let Ok(piece) = ByteRange::at(offset, data.len() as u64) else { return Ok(0) };
     let inside = |at: u64| usize::try_from(at - offset).expect("a granule lies inside the buffer");
     let mut written = 0;
@@ -155,7 +181,7 @@ fn write_unless_zero(target: &SparseFile, offset: u64, data: &[u8], granule_byte
             }
         }
         if let Some(run) = run.take() {
-            target.write_at(run.start(), &data[inside(run.start())..inside(run.end())])?;
+            write(run.start(), &data[inside(run.start())..inside(run.end())])?;
             written += run.len();
         }
     }

@@ -191,6 +191,10 @@ impl ModelFile {
         Ok(self.shared.figures().free_bytes)
     }
 
+    pub(crate) fn volume_bytes(&self) -> io::Result<u64> {
+        Ok(self.shared.figures().capacity_bytes)
+    }
+
     pub(crate) fn punch(&self, range: ByteRange) -> io::Result<()> {
         ntfs::punch(self, range)
     }

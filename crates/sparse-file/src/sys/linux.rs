@@ -7,6 +7,7 @@ mod lease;
 mod locate;
 mod map;
 mod probe;
+mod replacing;
 
 use std::fs::{self, File};
 use std::io;
@@ -23,8 +24,9 @@ pub(crate) use copying::{Stamp, copy_mode, rename_new, stamp};
 pub(crate) use holder::{holder, sees_everybody};
 pub(crate) use lease::{Lease, lease};
 pub(crate) use locate::{create, create_stream, decompress, open, remove_created, sync_directory_of};
-pub(crate) use map::Mapper;
+pub(crate) use map::{Mapper, fragments};
 pub(crate) use probe::{granularity_bytes, leaves_holes, max_file_bytes, support};
+pub(crate) use replacing::{REPLACES, copy_identity, forget_cached, hide, leads_to, names, swap, swap_back, sync_all};
 
 /// Holes are allocated in pieces of this many bytes: file systems that undo a failed call (tmpfs, btrfs) undo one piece.
 const ALLOCATE_BYTES: u64 = 64 << 20;
@@ -98,6 +100,12 @@ pub(crate) fn free_bytes(file: &File) -> io::Result<u64> {
         return Ok(u64::MAX);
     }
     Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
+}
+
+/// What the file system has in all; `u64::MAX` where it has no limit, or does not tell.
+pub(crate) fn volume_bytes(file: &File) -> io::Result<u64> {
+    let figures = rustix::fs::fstatvfs(file)?;
+    Ok(if figures.f_blocks == 0 { u64::MAX } else { figures.f_blocks.saturating_mul(figures.f_frsize) })
 }
 
 /// Deallocates the whole blocks in `range`, and zeroes the rest of it.

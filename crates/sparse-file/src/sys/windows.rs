@@ -14,6 +14,7 @@ mod control;
 mod copying;
 mod holder;
 mod locate;
+mod replacing;
 mod streams;
 mod volume;
 
@@ -35,6 +36,9 @@ use volume::{Volume, allocation_units};
 pub(crate) use copying::{Stamp, clone_file, copy_mode, copy_range, rename_new, stamp};
 pub(crate) use holder::holder;
 pub(crate) use locate::{create, create_stream, decompress, open, remove_created};
+pub(crate) use replacing::{
+    REPLACES, copy_identity, forget_cached, fragments, hide, leads_to, names, swap, swap_back, sync_all,
+};
 pub(crate) use streams::stream_names;
 
 /// The share mode has locked it already.
@@ -143,6 +147,12 @@ pub(crate) fn allocated_bytes(file: &File) -> io::Result<u64> {
 pub(crate) fn free_bytes(file: &File) -> io::Result<u64> {
     let units = allocation_units(file)?;
     Ok(units.free.saturating_mul(units.unit_bytes))
+}
+
+/// What the volume has in all for this user, quota included.
+pub(crate) fn volume_bytes(file: &File) -> io::Result<u64> {
+    let units = allocation_units(file)?;
+    Ok(units.total.saturating_mul(units.unit_bytes))
 }
 
 /// Frees the whole units in `range`, and zeroes the rest of it. Only a file marked sparse gives anything back.

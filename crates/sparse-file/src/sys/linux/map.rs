@@ -187,6 +187,12 @@ fn push(found: &mut Vec<Extent>, start: u64, end: u64, kind: ExtentKind) {
     }
 }
 
+/// In how many pieces the file lies on its device, by `FIEMAP`, flushed first. `None` where there is no such call.
+pub(crate) fn fragments(file: &File, len_bytes: u64) -> Option<u64> {
+    let Some(whole) = ByteRange::whole(len_bytes) else { return Some(0) };
+    fiemap::count(file, whole).ok()
+}
+
 /// `FS_IOC_FIEMAP`, as in `linux/fiemap.h`.
 pub(super) mod fiemap {
     #![allow(unsafe_code)]
@@ -260,6 +266,14 @@ pub(super) mod fiemap {
             };
             Ok(Listed { extents, until })
         }
+    }
+
+    /// How many extents touch `range`, the file being flushed first.
+    pub(crate) fn count(file: &File, range: ByteRange) -> io::Result<u64> {
+        let mut header = [range.start(), range.len(), pair(SYNC, 0), 0];
+        // SAFETY: with room for no extent FIEMAP writes the header alone.
+        unsafe { rustix::ioctl::ioctl(file, Fiemap(&mut header)) }.map_err(unsupported)?;
+        Ok(halves(header[2]).1.into())
     }
 
     /// Inline and encoded extents hold data like any other: their place is the file system's own affair.

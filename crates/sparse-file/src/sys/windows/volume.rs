@@ -47,6 +47,8 @@ impl Volume {
 
 /// The space of a volume, in units of allocation.
 pub(super) struct AllocationUnits {
+    /// All of them, as far as this user's quota goes.
+    pub(super) total: u64,
     /// Free for this user.
     pub(super) free: u64,
     /// The size of one: a cluster.
@@ -85,6 +87,11 @@ pub(super) fn allocation_units(file: &File) -> io::Result<AllocationUnits> {
         let code = unsafe { RtlNtStatusToDosError(status) };
         return Err(io::Error::from_raw_os_error(code.cast_signed()));
     }
+    let total = found.total_units.try_into().unwrap_or(0);
     let free = found.caller_available_units.try_into().unwrap_or(0);
-    Ok(AllocationUnits { free, unit_bytes: u64::from(found.sectors_per_unit) * u64::from(found.bytes_per_sector) })
+    Ok(AllocationUnits {
+        total,
+        free,
+        unit_bytes: u64::from(found.sectors_per_unit) * u64::from(found.bytes_per_sector),
+    })
 }

@@ -1,0 +1,294 @@
+//! Copying and compacting while one system call after the other fails, or is the last: strace plays the host.
+//!
+//! Which calls there are is not written down here: each operation is traced once, and whatever it asked of its files is a
+//! step. So a call that is made tomorrow is a step tomorrow.
+#![cfg(target_os = "linux")]
+
+#[path = "../copy/layout.rs"]
+mod layout;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use layout::{KIB, Layout, Part};
+use sparse_file::{Access, CopyOptions, SparseFile, compact, copy};
+use test_places::{Place, always, skipped};
+
+/// Where the second run of this program finds what it is to do, and in which directory.
+const INSIDE: &str = "SPARSEDISK_TEST_CALLS";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    Copy,
+    Scan,
+    Compact,
+}
+
+impl Act {
+    fn run(self, dir: &Path) -> sparse_file::Result<()> {
+        let (image, target) = (dir.join("disk.img"), dir.join("copy.img"));
+        match self {
+            Self::Copy => {
+                copy(&image, &target, &CopyOptions { verify: true, ..CopyOptions::default() }, &mut ()).map(drop)
+            }
+            Self::Scan => {
+                copy(&image, &target, &CopyOptions { detect_zeroes: true, ..CopyOptions::default() }, &mut ()).map(drop)
+            }
+            Self::Compact => {
+                let file = SparseFile::open(&image, Access::ReadWrite)?;
+                let alone = file.sole_opener()?;
+                compact(&file, &alone, &mut ()).map(drop)
+            }
+        }
+    }
+
+    /// The name of the test that does this, inside.
+    fn test(self) -> &'static str {
+        match self {
+            Self::Copy => "a_copy_is_whole_or_not_there_whatever_call_fails_or_is_the_last",
+            Self::Scan => "a_copy_without_zeroes_is_whole_or_not_there_whatever_call_fails_or_is_the_last",
+            Self::Compact => "a_compaction_leaves_the_image_whole_whatever_call_fails_or_is_the_last",
+        }
+    }
+}
+
+#[test]
+fn a_copy_is_whole_or_not_there_whatever_call_fails_or_is_the_last() {
+    walk(Act::Copy);
+}
+
+#[test]
+fn a_copy_without_zeroes_is_whole_or_not_there_whatever_call_fails_or_is_the_last() {
+    walk(Act::Scan);
+}
+
+#[test]
+fn a_compaction_leaves_the_image_whole_whatever_call_fails_or_is_the_last() {
+    walk(Act::Compact);
+}
+
+/// Calls that only look. To be killed there is to be killed at the next call that does more.
+const LOOKING: &[&str] = &[
+    "lseek",
+    "statx",
+    "fstat",
+    "newfstatat",
+    "stat",
+    "lstat",
+    "fstatfs",
+    "statfs",
+    "pread64",
+    "read",
+    "readlink",
+    "readlinkat",
+    "access",
+    "faccessat",
+    "faccessat2",
+    "flistxattr",
+    "fgetxattr",
+    "getxattr",
+    "listxattr",
+];
+
+/// Calls without whose success nothing is done: where one fails the operation fails.
+const NEEDED: &[&str] = &["pread64", "pwrite64", "ftruncate", "fdatasync", "fsync"];
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Kill,
+    Io,
+    NoSpace,
+    Late,
+    /// It says that it wrote a block, and did not.
+    Lost,
+}
+
+impl Fate {
+    fn as_strace_says(self) -> &'static str {
+        match self {
+            Self::Kill => "signal=KILL",
+            Self::Io => "error=EIO",
+            Self::NoSpace => "error=ENOSPC",
+            Self::Late => "delay_enter=300",
+            Self::Lost => "retval=512",
+        }
+    }
+}
+
+fn walk(act: Act) {
+    if let Some(dir) = std::env::var_os(INSIDE) {
+        match act.run(Path::new(&dir)) {
+            Ok(()) => println!("\noutcome: done"),
+            Err(error) => println!("\noutcome: {:?}: {error}", error.kind()),
+        }
+        return;
+    }
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skipped("no strace");
+    }
+    // Only what strace plays differs: one file system will do, the quickest.
+    let Some(place) = always().pop() else { return };
+    let test = Test::new(&place, act);
+    let steps = test.steps();
+    let (mut kills, mut errors, mut tolerated, mut late) = (0, 0, 0, 0);
+    for (call, count) in &steps {
+        let looks = LOOKING.contains(&call.as_str());
+        let fates: &[Fate] = match call.as_str() {
+            _ if looks => &[Fate::Io],
+            // Who compares finds it.
+            "pwrite64" if act != Act::Scan => &[Fate::Kill, Fate::Io, Fate::NoSpace, Fate::Late, Fate::Lost],
+            _ => &[Fate::Kill, Fate::Io, Fate::NoSpace, Fate::Late],
+        };
+        for fate in fates {
+            // Of questions that are asked again and again each of the first, and then fewer.
+            let sparse = looks || *fate == Fate::Late;
+            for nth in (1..=*count).filter(|nth| !sparse || *nth < 4 || nth.is_power_of_two()) {
+                let what = format!("{act:?}, {call} {nth}: {fate:?}");
+                match test.run(call, nth, *fate, &what) {
+                    None => kills += 1,
+                    Some(outcome) if outcome == "done" => {
+                        assert!(*fate == Fate::Late || !NEEDED.contains(&call.as_str()), "{what}: nobody noticed");
+                        *(if *fate == Fate::Late { &mut late } else { &mut tolerated }) += 1;
+                    }
+                    Some(outcome) => {
+                        assert_ne!(*fate, Fate::Late, "{what}: {outcome}");
+                        let kind = match fate {
+                            Fate::NoSpace => "NoSpace: ",
+                            Fate::Lost => "Corrupt: ",
+                            _ => "Io: ",
+                        };
+                        assert!(!NEEDED.contains(&call.as_str()) || outcome.starts_with(kind), "{what}: {outcome}");
+                        assert!(outcome.contains(".img"), "{what}: which file? {outcome}");
+                        errors += 1;
+                    }
+                }
+            }
+        }
+    }
+    let calls: usize = steps.values().sum();
+    eprintln!(
+        "{act:?}: {calls} calls of {} kinds; killed {kills} times, {errors} errors told, {tolerated} done without, {late} late",
+        steps.len()
+    );
+    assert!(kills > 10 && errors > 20 && late > 10, "{kills} {errors} {late}");
+}
+
+struct Test<'a> {
+    place: &'a Place,
+    act: Act,
+    image: PathBuf,
+    copy: PathBuf,
+    twin: Vec<u8>,
+}
+
+impl<'a> Test<'a> {
+    fn new(place: &'a Place, act: Act) -> Self {
+        let image = place.path("disk.img");
+        let parts = [Part::Data(64 * KIB), Part::Zeroes(64 * KIB), Part::Hole(256 * KIB), Part::Data(4 * KIB + 17)];
+        Layout(parts.to_vec()).write(&image);
+        let twin = fs::read(&image).unwrap();
+        Self { place, act, image, copy: place.path("copy.img"), twin }
+    }
+
+    /// The operation in another process, of whose calls those on our files are traced.
+    fn strace(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-P"]).arg(self.place.dir());
+        for name in ["disk.img", "disk.img.compacting", "disk.img.before-compacting", "copy.img", "copy.img.partial"] {
+            command.arg("-P").arg(self.place.path(name));
+        }
+        command.args(arguments).arg(std::env::current_exe().unwrap()).args(["--exact", self.act.test(), "--nocapture"]);
+        command.env(INSIDE, self.place.dir()).output().unwrap()
+    }
+
+    /// The calls that a run makes on our files, and how often.
+    fn steps(&self) -> BTreeMap<String, usize> {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let output = self.strace(&["-y", "-o", log.path().to_str().unwrap()]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.clean("traced");
+        let trace = fs::read_to_string(log.path()).unwrap();
+        // "4711  openat(AT_FDCWD, ..."
+        let calls = trace.lines().filter_map(|line| line.split_once(' ')?.1.trim_start().split_once('('));
+        let calls: Vec<_> = calls.filter(|(call, _)| call.chars().all(|c| c.is_alphanumeric() || c == '_')).collect();
+        self.assert_order(&calls);
+        calls.into_iter().fold(BTreeMap::new(), |mut steps, (call, _)| {
+            *steps.entry(call.to_owned()).or_default() += 1;
+            steps
+        })
+    }
+
+    /// Law 2 for a power cut, which no kill shows: the new file is flushed, whole, before it gets its name, and the name
+    /// before the old file goes and before anybody is told.
+    fn assert_order(&self, calls: &[(&str, &str)]) {
+        const CHANGES: &[&str] =
+            &["pwrite64", "copy_file_range", "ftruncate", "fallocate", "fchmod", "fchown", "fsetxattr", "utimensat"];
+        let dir = format!("<{}>", self.place.dir().display());
+        let (mut unflushed, mut unnamed, mut renamed) = (false, false, false);
+        for (call, arguments) in calls {
+            let on_new = [".partial", ".compacting"].iter().any(|suffix| arguments.contains(suffix));
+            match *call {
+                "renameat2" => {
+                    assert!(!unflushed, "renamed before it was flushed: {arguments}");
+                    (renamed, unnamed) = (true, true);
+                }
+                "unlink" => assert!(!unnamed, "removed before the name was flushed: {arguments}"),
+                "fsync" | "fdatasync" if on_new => unflushed = false,
+                "fsync" if arguments.contains(&dir) => unnamed = false,
+                call if on_new && !renamed => unflushed |= CHANGES.contains(&call),
+                _ => {}
+            }
+        }
+        assert!(renamed && !unnamed, "{calls:?}");
+    }
+
+    /// Runs it with this fate of this call, and looks at what it left. Gives what it said; `None` if it was killed.
+    fn run(&self, call: &str, nth: usize, fate: Fate, what: &str) -> Option<String> {
+        let inject = format!("inject={call}:{}:when={nth}", fate.as_strace_says());
+        let output = self.strace(&["-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject]);
+        let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(!complained.contains("panicked"), "{what}: {complained}");
+        let outcome = said.lines().find_map(|line| line.strip_prefix("outcome: ")).map(str::to_owned);
+        assert!(outcome.is_some() || fate == Fate::Kill, "{what}: {said} {complained}");
+        assert!(fs::read(&self.image).unwrap() == self.twin, "{what}: the image");
+        if self.copy.exists() {
+            assert!(fs::read(&self.copy).unwrap() == self.twin, "{what}: the copy");
+        }
+        for name in
+            fs::read_dir(self.place.dir()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        {
+            let known = match self.act {
+                Act::Compact => ["disk.img", "disk.img.compacting", "disk.img.before-compacting"],
+                Act::Copy | Act::Scan => ["disk.img", "copy.img", "copy.img.partial"],
+            };
+            assert!(known.contains(&name.as_str()), "{what} left {name}");
+        }
+        if outcome.as_deref() == Some("done") {
+            assert!(self.act == Act::Compact || self.copy.exists(), "{what}");
+            assert!(!self.place.path("copy.img.partial").exists(), "{what}");
+        }
+        self.clean(what);
+        // The locks went with the process: the next run completes.
+        if nth == 1 || fate == Fate::Kill {
+            self.act.run(self.place.dir()).unwrap_or_else(|error| panic!("after {what}: {error}"));
+            assert!(fs::read(&self.image).unwrap() == self.twin, "after {what}");
+            assert!(self.act == Act::Compact || fs::read(&self.copy).unwrap() == self.twin, "after {what}");
+            self.clean(what);
+            assert_eq!(fs::read_dir(self.place.dir()).unwrap().count(), 1, "after {what}");
+        }
+        outcome
+    }
+
+    /// Takes away what a copy left, as it asks for: the next one refuses it. A compaction takes it away itself.
+    fn clean(&self, what: &str) {
+        for name in ["copy.img", "copy.img.partial"] {
+            match fs::remove_file(self.place.path(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{what}: {error}"),
+                _ => {}
+            }
+        }
+    }
+}
