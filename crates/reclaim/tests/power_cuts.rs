@@ -240,7 +240,7 @@ impl Client {
 }
 
 fn first_byte(granule: u64) -> u8 {
-    if granule % 3 == 0 { 0 } else { 0xA0 | (granule % 16) as u8 }
+    if granule.is_multiple_of(3) { 0 } else { 0xA0 | (granule % 16) as u8 }
 }
 
 /// Whom a read of the disk beneath a pass calls before it returns: a client between two steps of the pass.

@@ -1,4 +1,5 @@
 //! What keeps an image small over time: compacting it, and trimming it regularly.
+#![cfg(unix)]
 
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use block_device::{
-    BlockDevice, ByteRange, Discard, DiscardEffect, Disk, Durability, Error, ErrorKind, Extent, ExtentKind, Geometry,
+    BlockDevice, ByteRange, Discard, DiscardEffect, Disk, Error, ErrorKind, Extent, ExtentKind, Geometry,
     LogicalBlock, Result, ZeroEffect, ZeroMode,
 };
 
@@ -193,7 +193,7 @@ impl BlockDevice for ImageFile {
         read.map_err(|error| Error::from_io("read", error))
     }
 
-    fn write(&self, _: u64, _: &[u8], _: Durability) -> Result<()> {
+    fn write(&self, _: u64, _: &[u8]) -> Result<()> {
         unreachable!("it is read-only")
     }
 
@@ -205,7 +205,7 @@ impl BlockDevice for ImageFile {
         unreachable!("it is read-only")
     }
 
-    fn write_zeroes(&self, _: ByteRange, _: ZeroMode, _: Durability) -> Result<ZeroEffect> {
+    fn write_zeroes(&self, _: ByteRange, _: ZeroMode) -> Result<ZeroEffect> {
         unreachable!("it is read-only")
     }
 
