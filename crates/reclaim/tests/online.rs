@@ -183,31 +183,6 @@ fn a_pass_that_is_stopped_anywhere_leaves_the_disk_whole_and_the_next_completes_
 }
 
 #[test]
-fn a_pass_that_fails_anywhere_says_so_loses_nothing_and_releases_its_locks() {
-    let mut failed = 0;
-    for operation in [Operation::Read, Operation::WriteZeroes] {
-        for fault in [Fault::Fail(ErrorKind::Io), Fault::Fail(ErrorKind::NoSpace), Fault::Tear] {
-            for nth in (1..).step_by(5) {
-                let host = mixed(2 * MIB);
-                let before = content(&host);
-                let faulty = Faulty::new(host.clone(), Schedule::default().then(operation, nth, fault));
-                let served = Served::new(&Disk::new(faulty).unwrap());
-                let outcome = served.online.pass(&Pace::unlimited(), &mut ()).unwrap();
-                let Some(stopped) = outcome.stopped else { break };
-                let kind = if let Fault::Fail(kind) = fault { kind } else { ErrorKind::Io };
-                assert_eq!((stopped.kind(), stopped.offset().is_some()), (kind, true));
-                assert!(content(&host) == before, "{operation:?} {nth} {fault:?}");
-                served.finish();
-                assert!(content(&host) == before, "{operation:?} {nth} {fault:?}");
-                served.assert_clean();
-                failed += 1;
-            }
-        }
-    }
-    assert!(failed > 30, "{failed}");
-}
-
-#[test]
 fn a_pass_that_panics_is_over_and_its_chunks_are_looked_at_again() {
     struct Panics;
     impl Observer for Panics {

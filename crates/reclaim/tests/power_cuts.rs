@@ -114,7 +114,7 @@ fn law1_a_power_cut_while_trimming_changes_no_byte_that_is_kept_and_a_second_tri
             let cuts = log.replay(&options, &again, &mut |crash, disk| {
                 assert_eq!(live_files(disk), files, "{crash}");
                 assert_eq!(fingerprint(disk, planned.may_change(), &mut ()).unwrap(), kept, "{crash}");
-                if crash.number % 8 == 0 {
+                if crash.number.is_multiple_of(8) {
                     let rest = plan(disk, &PlanOptions::default(), &mut ()).unwrap();
                     assert_eq!(rest.refused, [], "{crash}");
                     assert!(carry_out(disk, &rest, &mut ()).unwrap().stopped.is_none());
@@ -344,8 +344,7 @@ fn law2_a_power_cut_while_a_disk_in_use_is_trimmed_leaves_each_client_what_it_wa
 /// That the test above would see it.
 #[test]
 fn law4_with_locks_that_the_client_does_not_take_written_data_is_lost_and_seen_to_be() {
-    let lost = (1..=6).filter(|seed| wrong_after_a_cut(*seed, false, &|_| Arc::default()).0 > 0).count();
-    assert!(lost > 0);
+    assert!((1..=6).any(|seed| wrong_after_a_cut(seed, false, &|_| Arc::default()).0 > 0));
 }
 
 #[test]

@@ -368,7 +368,7 @@ fn law4_clients_that_write_while_the_image_is_trimmed_lose_nothing() {
         .command("fio", &["--name=verify", "--ioengine=nbd", "--uri=nbd+unix:///?socket=disk.img.sock"])
         .args(["--rw=randwrite", "--bs=32k", "--size=16m", "--offset_increment=16m", "--numjobs=4", "--iodepth=8"])
         .args(["--verify=crc32c", "--verify_interval=32k", "--verify_pattern=0", "--verify_backlog=64"])
-        .args(["--verify_fatal=1", "--loops=8", "--group_reporting"])
+        .args(["--verify_fatal=1", "--verify_state_save=0", "--loops=8", "--group_reporting"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
