@@ -54,12 +54,6 @@ pub(crate) fn check_as(heading: &str, value: &Value) {
     check(value, &documented(heading));
 }
 
-/// The same, by the heading.
-#[cfg(windows)]
-pub(crate) fn check_documented(heading: &str, value: &Value) {
-    check(value, &documented(heading));
-}
-
 #[cfg(unix)]
 #[test]
 fn every_object_has_exactly_the_documented_keys() {

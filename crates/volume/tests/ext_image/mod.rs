@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use block_device::{
-    BlockDevice, ByteRange, Discard, DiscardEffect, Disk, Error, ErrorKind, Extent, ExtentKind, Geometry,
-    LogicalBlock, Result, ZeroEffect, ZeroMode,
+    BlockDevice, ByteRange, Discard, DiscardEffect, Disk, Error, ErrorKind, Extent, ExtentKind, Geometry, LogicalBlock,
+    Result, ZeroEffect, ZeroMode,
 };
 
 use crate::judge::{content, content_with, judge, judge_with};
