@@ -8,7 +8,7 @@ use driver_core::{BackingFile, Completion, FileFacts};
 use crate::handle::OwnedHandle;
 use crate::nt::imports::{
     IoBuildSynchronousFsdRequest, IoGetRelatedDeviceObject, IofCallDriver, KeInitializeEvent, KeWaitForSingleObject,
-    ObReferenceObjectByHandle, ObfDereferenceObject, ZwCreateFile, ZwFsControlFile, ZwQueryInformationFile,
+    ObReferenceObjectByHandle, ObfDereferenceObject, ZwFsControlFile, ZwQueryInformationFile,
     ZwQueryVolumeInformationFile, ZwReadFile, ZwWriteFile,
 };
 use crate::nt::information::{
@@ -17,11 +17,11 @@ use crate::nt::information::{
 };
 use crate::nt::objects::{DriverObject, FileObject};
 use crate::nt::values::{
-    Executive, FILE_NO_INTERMEDIATE_BUFFERING, FILE_OPEN, FILE_OPEN_NO_RECALL, FILE_OPEN_REPARSE_POINT,
-    FILE_RANDOM_ACCESS, FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_SHARE_READ, FILE_SYNCHRONOUS_IO_NONALERT,
-    FILE_WRITE_DATA, FileAlignmentInformationClass, FileBasicInformationClass, FileFsAttributeInformationClass,
-    FileFsDeviceInformationClass, FileFsSizeInformationClass, FileStandardInformationClass, IRP_MJ_FLUSH_BUFFERS,
-    KernelMode, OBJ_CASE_INSENSITIVE, OBJ_FORCE_ACCESS_CHECK, OBJ_KERNEL_HANDLE, SYNCHRONIZE, SynchronizationEvent,
+    Executive, FILE_NO_INTERMEDIATE_BUFFERING, FILE_OPEN_NO_RECALL, FILE_OPEN_REPARSE_POINT, FILE_RANDOM_ACCESS,
+    FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_SHARE_READ, FILE_WRITE_DATA, FileAlignmentInformationClass,
+    FileBasicInformationClass, FileFsAttributeInformationClass, FileFsDeviceInformationClass,
+    FileFsSizeInformationClass, FileStandardInformationClass, IRP_MJ_FLUSH_BUFFERS, KernelMode, OBJ_CASE_INSENSITIVE,
+    OBJ_FORCE_ACCESS_CHECK, OBJ_KERNEL_HANDLE, SynchronizationEvent,
 };
 use crate::nt::{IoStatusBlock, KEvent, NtStatus, ObjectAttributes, UnicodeString};
 use crate::pool::PoolBytes;
@@ -70,33 +70,13 @@ impl Backing {
         let attributes = ObjectAttributes::new(path, OBJ_KERNEL_HANDLE | OBJ_FORCE_ACCESS_CHECK | OBJ_CASE_INSENSITIVE);
         let write = if read_only { 0 } else { FILE_WRITE_DATA };
         let share = if read_only { FILE_SHARE_READ } else { 0 };
-        let options = FILE_NO_INTERMEDIATE_BUFFERING
-            | FILE_SYNCHRONOUS_IO_NONALERT
-            | FILE_OPEN_REPARSE_POINT
-            | FILE_OPEN_NO_RECALL
-            | FILE_RANDOM_ACCESS;
-        let mut status_block = IoStatusBlock::new();
-        let mut handle = null_mut();
-        // SAFETY: every pointer is to a local that lives through the call, or null where that is allowed.
-        let status = unsafe {
-            ZwCreateFile(
-                &mut handle,
-                FILE_READ_DATA | FILE_READ_ATTRIBUTES | SYNCHRONIZE | write,
-                &attributes,
-                &mut status_block,
-                null(),
-                0,
-                share,
-                FILE_OPEN,
-                options,
-                null(),
-                0,
-            )
-        };
-        if status == FILE_IS_A_DIRECTORY {
-            return Err(driver_core::Refusal::Directory.status());
-        }
-        let handle = OwnedHandle::from_open(status, handle)?;
+        let options =
+            FILE_NO_INTERMEDIATE_BUFFERING | FILE_OPEN_REPARSE_POINT | FILE_OPEN_NO_RECALL | FILE_RANDOM_ACCESS;
+        let handle = OwnedHandle::open(&attributes, FILE_READ_DATA | FILE_READ_ATTRIBUTES | write, share, options)
+            .map_err(|status| match status {
+                FILE_IS_A_DIRECTORY => driver_core::Refusal::Directory.status(),
+                status => status,
+            })?;
         let mut object = null_mut();
         // SAFETY: a handle of the driver's own; the pointer that is given is a counted reference.
         let status =

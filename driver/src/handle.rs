@@ -1,7 +1,10 @@
 //! A handle that is closed when it is dropped.
 
-use crate::nt::imports::ZwClose;
-use crate::nt::{Handle, NtStatus};
+use core::ptr::{null, null_mut};
+
+use crate::nt::imports::{ZwClose, ZwCreateFile};
+use crate::nt::values::{FILE_OPEN, FILE_SYNCHRONOUS_IO_NONALERT, SYNCHRONIZE};
+use crate::nt::{Handle, IoStatusBlock, NtStatus, ObjectAttributes};
 
 /// A kernel handle that the driver opened.
 pub(crate) struct OwnedHandle(Handle);
@@ -10,6 +13,32 @@ pub(crate) struct OwnedHandle(Handle);
 unsafe impl Send for OwnedHandle {}
 
 impl OwnedHandle {
+    /// ZwCreateFile of a file or a device that is there, for synchronous requests.
+    ///
+    /// # Errors
+    /// What the file system, the device or the object manager answers.
+    pub(crate) fn open(attributes: &ObjectAttributes, access: u32, share: u32, options: u32) -> Result<Self, NtStatus> {
+        let mut status_block = IoStatusBlock::new();
+        let mut handle = null_mut();
+        // SAFETY: every pointer is to a value that lives through the call, or null where that is allowed.
+        let status = unsafe {
+            ZwCreateFile(
+                &mut handle,
+                access | SYNCHRONIZE,
+                attributes,
+                &mut status_block,
+                null(),
+                0,
+                share,
+                FILE_OPEN,
+                options | FILE_SYNCHRONOUS_IO_NONALERT,
+                null(),
+                0,
+            )
+        };
+        Self::from_open(status, handle)
+    }
+
     /// What a routine that opens something gave: `handle` is only looked at if `status` is a success.
     ///
     /// # Errors

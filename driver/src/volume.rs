@@ -4,10 +4,10 @@ use core::ptr::{null, null_mut};
 
 use crate::disk::DiskDevice;
 use crate::handle::OwnedHandle;
-use crate::nt::imports::{ZwCreateFile, ZwFsControlFile};
+use crate::nt::imports::ZwFsControlFile;
 use crate::nt::values::{
-    FILE_OPEN, FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_SYNCHRONOUS_IO_NONALERT, FSCTL_DISMOUNT_VOLUME,
-    FSCTL_LOCK_VOLUME, GENERIC_READ, GENERIC_WRITE, OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, SYNCHRONIZE,
+    FILE_SHARE_READ, FILE_SHARE_WRITE, FSCTL_DISMOUNT_VOLUME, FSCTL_LOCK_VOLUME, GENERIC_READ, GENERIC_WRITE,
+    OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE,
 };
 use crate::nt::{IoStatusBlock, NtStatus, ObjectAttributes, UnicodeString};
 
@@ -52,23 +52,5 @@ impl Volume {
 pub(crate) fn open_device(name: &[u16], access: u32) -> Result<OwnedHandle, NtStatus> {
     let name = UnicodeString::new(name);
     let attributes = ObjectAttributes::new(&name, OBJ_KERNEL_HANDLE | OBJ_CASE_INSENSITIVE);
-    let mut status_block = IoStatusBlock::new();
-    let mut handle = null_mut();
-    // SAFETY: every pointer is to a local that lives through the call, or null where that is allowed.
-    let status = unsafe {
-        ZwCreateFile(
-            &mut handle,
-            access | SYNCHRONIZE,
-            &attributes,
-            &mut status_block,
-            null(),
-            0,
-            FILE_SHARE_READ | FILE_SHARE_WRITE,
-            FILE_OPEN,
-            FILE_SYNCHRONOUS_IO_NONALERT,
-            null(),
-            0,
-        )
-    };
-    OwnedHandle::from_open(status, handle)
+    OwnedHandle::open(&attributes, access, FILE_SHARE_READ | FILE_SHARE_WRITE, 0)
 }

@@ -1,6 +1,6 @@
 //! Making a file a disk.
 
-use crate::bytes::{Reader, Writer};
+use crate::bytes::{Reader, Writer, bits_of, flags_of};
 use crate::{HEADER_BYTES, Malformed, Message};
 
 /// The longest path, as long as a UNICODE_STRING can be.
@@ -56,22 +56,13 @@ pub struct AttachFlags {
 
 impl AttachFlags {
     fn bits(self) -> u32 {
-        let flags = [self.read_only, self.removable, self.zero_detection, self.dense, self.mark_sparse];
-        flags.into_iter().rev().fold(0, |bits, flag| bits << 1 | u32::from(flag))
+        let Self { read_only, removable, zero_detection, dense, mark_sparse } = self;
+        bits_of([read_only, removable, zero_detection, dense, mark_sparse])
     }
 
     fn from_bits(bits: u32) -> Result<Self, Malformed> {
-        if bits >> 5 != 0 {
-            return Err(Malformed::Reserved);
-        }
-        let flag = |number: u32| bits >> number & 1 == 1;
-        Ok(Self {
-            read_only: flag(0),
-            removable: flag(1),
-            zero_detection: flag(2),
-            dense: flag(3),
-            mark_sparse: flag(4),
-        })
+        let [read_only, removable, zero_detection, dense, mark_sparse] = flags_of(bits)?;
+        Ok(Self { read_only, removable, zero_detection, dense, mark_sparse })
     }
 }
 

@@ -2,6 +2,20 @@
 
 use crate::Malformed;
 
+/// Flags as bits, the first one the lowest.
+pub(crate) fn bits_of<const N: usize>(flags: [bool; N]) -> u32 {
+    flags.into_iter().rev().fold(0, |bits, flag| bits << 1 | u32::from(flag))
+}
+
+/// The flags in `bits`, all others of which must be zero.
+pub(crate) fn flags_of<const N: usize>(bits: u32) -> Result<[bool; N], Malformed> {
+    const { assert!(N < 32) };
+    if bits >> N != 0 {
+        return Err(Malformed::Reserved);
+    }
+    Ok(core::array::from_fn(|number| bits >> number & 1 == 1))
+}
+
 /// Takes fields from the front of a buffer.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {

@@ -1,7 +1,7 @@
 //! Which disks are there?
 
 use crate::attach::{get_letter, put_letter};
-use crate::bytes::{Reader, Writer};
+use crate::bytes::{Reader, Writer, bits_of, flags_of};
 use crate::{ABI_VERSION, Counters, HEADER_BYTES, Malformed, Message, NameMaker, NtPath};
 
 /// Asks for the [`ListReply`].
@@ -42,23 +42,12 @@ pub struct DiskFlags {
 impl DiskFlags {
     fn bits(self) -> u32 {
         let Self { read_only, removable, zero_detection, trims, detaching, flush_failed } = self;
-        let flags = [read_only, removable, zero_detection, trims, detaching, flush_failed];
-        flags.into_iter().rev().fold(0, |bits, flag| bits << 1 | u32::from(flag))
+        bits_of([read_only, removable, zero_detection, trims, detaching, flush_failed])
     }
 
     fn from_bits(bits: u32) -> Result<Self, Malformed> {
-        if bits >> 6 != 0 {
-            return Err(Malformed::Reserved);
-        }
-        let flag = |number: u32| bits >> number & 1 == 1;
-        Ok(Self {
-            read_only: flag(0),
-            removable: flag(1),
-            zero_detection: flag(2),
-            trims: flag(3),
-            detaching: flag(4),
-            flush_failed: flag(5),
-        })
+        let [read_only, removable, zero_detection, trims, detaching, flush_failed] = flags_of(bits)?;
+        Ok(Self { read_only, removable, zero_detection, trims, detaching, flush_failed })
     }
 }
 

@@ -6,7 +6,7 @@
 //!   gap, so the end is written once.
 //! - Nothing allocates a part of a sparse file but writing.
 
-mod streams;
+pub(crate) mod streams;
 
 use std::io;
 
@@ -14,8 +14,6 @@ use crate::fsctl::{self, Control};
 use crate::{Ability, ByteRange, Error, ErrorKind, Extent, ExtentKind, MAX_OFFSET, MapKind, Support};
 
 pub(crate) use streams::StreamName;
-#[cfg(windows)]
-pub(crate) use streams::parse as parse_streams;
 
 pub(crate) const DECOMPRESS: &str = "decompress";
 
