@@ -1,0 +1,132 @@
+//! `cargo xtask compare`: sparsedisk and its peers, in turn, in one run.
+//!
+//! ```text
+//!  row (what, who, the goal) --> runner --> outcome (samples, ratios, met or not) --> report: terminal, Markdown, JSON
+//!                                 |  |
+//!                           fixture  serve (servers under fio), tool (programs that end)
+//! ```
+//!
+//! What makes it fair:
+//! - The contenders take turns: each round runs each of them once, in another order each time. A ratio is the median of the
+//!   rounds' ratios, so a slow minute of the machine, which slows all of a round, does not count.
+//! - Everybody gets the same file, in the file cache, after a first round that does not count.
+//! - Processor time is what the system accounts to the process, its ended threads and children, to the microsecond. It is what
+//!   to believe on a busy machine.
+//! - A peer that is not there is named, and so is a run that failed.
+//!
+//! A measurement is no test: nothing of this runs in one.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use clap::Args;
+
+mod contender;
+mod fixture;
+mod outcome;
+mod report;
+mod row;
+mod runner;
+mod sample;
+mod serve;
+
+/// Measure sparsedisk and its peers side by side
+#[derive(Args)]
+pub(crate) struct Compare {
+    /// Only rows whose names contain one of these (`--list` shows them)
+    rows: Vec<String>,
+    /// Small files, few and short runs, only the peers that goals name: for a first look
+    #[arg(long)]
+    quick: bool,
+    /// Name the rows, and do nothing
+    #[arg(long)]
+    list: bool,
+    /// How often each contender runs [default: 5, or 3 with --quick]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// How long fio runs each time [default: 2, or 1 with --quick]
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Write all samples here, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where the rows in memory keep their files: a tmpfs
+    #[arg(long, value_name = "DIR", default_value = "/dev/shm")]
+    memory: PathBuf,
+    /// Where the rows on disk keep their files [default: the build directory]
+    #[arg(long, value_name = "DIR")]
+    disk: Option<PathBuf>,
+    /// A sparsedisk that is built already
+    #[arg(long, value_name = "FILE")]
+    ours: Option<PathBuf>,
+}
+
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+impl Compare {
+    pub(crate) fn run(&self) -> Result<()> {
+        let rows: Vec<_> = row::all().into_iter().filter(|row| self.wants(&row.name)).collect();
+        if self.list {
+            rows.iter().for_each(|row| println!("{:<28} {}", row.name, row.title));
+            return Ok(());
+        }
+        if rows.is_empty() {
+            return Err("no row has such a name; --list shows them".into());
+        }
+        if !crate::sys::MEASURES {
+            return Err("skipped: this is measured on Linux only".into());
+        }
+        let root = root();
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let ours = match &self.ours {
+            Some(ours) => ours.canonicalize()?,
+            None => build(&root, &target)?,
+        };
+        let disk = self.disk.clone().unwrap_or(target);
+        fs::create_dir_all(&disk)?;
+        let scale = runner::Scale {
+            rounds: self.rounds.unwrap_or(if self.quick { 3 } else { 5 }).max(1),
+            runtime: Duration::from_secs_f64(self.seconds.unwrap_or(if self.quick { 1.0 } else { 2.0 })),
+            quick: self.quick,
+        };
+        let mut runner = runner::Runner::new(ours, &self.memory, &disk, scale)?;
+        let mut outcomes = Vec::new();
+        for row in &rows {
+            let outcome = runner.run(row)?;
+            print!("{}", report::page(&outcome));
+            outcomes.push(outcome);
+            // What was measured is kept, whatever happens to the rest.
+            if let Some(path) = &self.json {
+                fs::write(path, serde_json::to_vec_pretty(&outcomes)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|word| name.contains(word.as_str()))
+    }
+}
+
+/// The workspace.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+/// Builds the program as it is released.
+fn build(root: &Path, target: &Path) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .current_dir(root)
+        .args(["build", "--quiet", "--release", "--package", "sparsedisk", "--target-dir"])
+        .arg(target)
+        .status()?;
+    if !status.success() {
+        return Err("sparsedisk could not be built".into());
+    }
+    Ok(target.join("release").join("sparsedisk"))
+}

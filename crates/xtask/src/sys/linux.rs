@@ -1,0 +1,83 @@
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+
+use super::Ended;
+
+/// Whether this system can measure.
+pub(crate) const MEASURES: bool = true;
+
+/// Makes a daemon a child of this process once its parent has ended, so that [`wait`] can wait for it.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+fn pid_of(pid: u32) -> io::Result<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other(format!("no process: {pid}")))
+}
+
+/// Ends a child at once, without anything that it would still do.
+pub(crate) fn kill(pid: u32) -> io::Result<()> {
+    Ok(rustix::process::kill_process(pid_of(pid)?, Signal::KILL)?)
+}
+
+/// Waits for a child to end.
+pub(crate) fn wait(pid: u32) -> io::Result<Ended> {
+    let pid = pid_of(pid)?.as_raw_nonzero().get();
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        // SAFETY: both pointers are to places of the right type that live until the call returns.
+        let ended = unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) };
+        if ended == pid {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    // SAFETY: all zeroes is a valid `rusage`, and the call filled it.
+    let usage = unsafe { usage.assume_init() };
+    let time = |time: libc::timeval| Duration::from_micros(time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64);
+    let failure = match (libc::WIFEXITED(status), libc::WEXITSTATUS(status)) {
+        (true, 0) => None,
+        (true, code) => Some(format!("exit code {code}")),
+        (false, _) => Some(format!("signal {}", libc::WTERMSIG(status))),
+    };
+    Ok(Ended {
+        failure,
+        processor: time(usage.ru_utime) + time(usage.ru_stime),
+        // In KiB, getrusage(2).
+        peak_rss_bytes: usage.ru_maxrss as u64 * 1024,
+    })
+}
+
+/// User and system time of a process so far, to the nanosecond, without its children.
+pub(crate) fn processor_time(pid: u32) -> io::Result<Duration> {
+    let pid = pid_of(pid)?.as_raw_nonzero().get();
+    let mut clock = 0;
+    // SAFETY: the pointer is to a place of the right type that lives until the call returns.
+    let error = unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) };
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error));
+    }
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a place of the right type that lives until the call returns.
+    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+}
+
+/// Connects to a UNIX socket.
+pub(crate) fn connect(socket: &Path) -> io::Result<UnixStream> {
+    UnixStream::connect(socket)
+}

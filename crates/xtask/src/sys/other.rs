@@ -1,0 +1,38 @@
+use std::io;
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use super::Ended;
+
+/// Whether this system can measure.
+pub(crate) const MEASURES: bool = false;
+
+fn unsupported<T>() -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this is measured on Linux only"))
+}
+
+/// Makes a daemon a child of this process once its parent has ended, so that [`wait`] can wait for it.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    unsupported()
+}
+
+/// Ends a child at once, without anything that it would still do.
+pub(crate) fn kill(_pid: u32) -> io::Result<()> {
+    unsupported()
+}
+
+/// Waits for a child to end.
+pub(crate) fn wait(_pid: u32) -> io::Result<Ended> {
+    unsupported()
+}
+
+/// User and system time of a process so far, to the nanosecond, without its children.
+pub(crate) fn processor_time(_pid: u32) -> io::Result<Duration> {
+    unsupported()
+}
+
+/// Connects to a UNIX socket.
+pub(crate) fn connect(_socket: &Path) -> io::Result<TcpStream> {
+    unsupported()
+}
