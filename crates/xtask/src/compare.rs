@@ -25,13 +25,17 @@ use std::time::Duration;
 use clap::Args;
 
 mod contender;
+mod fat;
 mod fixture;
+mod idle;
 mod outcome;
 mod report;
 mod row;
+mod rows;
 mod runner;
 mod sample;
 mod serve;
+mod tool;
 
 /// Measure sparsedisk and its peers side by side
 #[derive(Args)]
@@ -68,9 +72,9 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 impl Compare {
     pub(crate) fn run(&self) -> Result<()> {
-        let rows: Vec<_> = row::all().into_iter().filter(|row| self.wants(&row.name)).collect();
+        let rows: Vec<_> = rows::all(self.quick).into_iter().filter(|row| self.wants(&row.name)).collect();
         if self.list {
-            rows.iter().for_each(|row| println!("{:<28} {}", row.name, row.title));
+            rows.iter().for_each(|row| println!("{:<32} {}", row.name, row.title));
             return Ok(());
         }
         if rows.is_empty() {

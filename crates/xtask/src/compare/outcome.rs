@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::contender::Contender;
-use super::row::{Bound, Goal, Place};
+use super::row::{Bound, Goal, Place, Point};
 use super::sample::{Measure, Sample, Spread};
 
 /// A row, measured.
@@ -12,6 +12,9 @@ pub(crate) struct Outcome {
     pub(crate) name: String,
     pub(crate) title: String,
     pub(crate) place: Place,
+    pub(crate) point: Option<Point>,
+    /// What is shown of it.
+    pub(crate) measures: Vec<Measure>,
     pub(crate) contenders: Vec<Measured>,
     pub(crate) goals: Vec<Judged>,
 }
@@ -41,20 +44,6 @@ pub(crate) struct Judged {
 impl Outcome {
     pub(crate) fn measured(&self, contender: Contender) -> Option<&Measured> {
         self.contenders.iter().find(|measured| measured.contender == contender && measured.missing.is_none())
-    }
-
-    /// What is shown of it: what somebody has values of, and what matters.
-    pub(crate) fn measures(&self) -> Vec<Measure> {
-        use Measure::*;
-        let served = self.contenders.iter().flat_map(|who| &who.samples).any(|sample| sample.operations > 1);
-        let measures = if served {
-            [Rate, ProcessorEach, ClientEach, PeakRss].as_slice()
-        } else {
-            [Wall, Flushed, Processor, PeakRss, Allocated].as_slice()
-        };
-        let known =
-            |measure: &Measure| self.contenders.iter().flat_map(|who| &who.samples).any(|s| measure.of(s).is_some());
-        measures.iter().copied().filter(known).collect()
     }
 }
 

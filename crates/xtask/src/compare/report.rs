@@ -7,9 +7,9 @@ use super::sample::Spread;
 
 /// A row for the terminal.
 pub(crate) fn page(outcome: &Outcome) -> String {
-    let measures = outcome.measures();
+    let measures = &outcome.measures;
     let mut page = format!("\n{} ({})\n{:<32}", outcome.title, outcome.name, "");
-    for measure in &measures {
+    for measure in measures {
         let _ = write!(page, "{:>22}", measure.heading());
     }
     page.push('\n');
@@ -19,7 +19,7 @@ pub(crate) fn page(outcome: &Outcome) -> String {
             let _ = writeln!(page, "{why}");
             continue;
         }
-        for &measure in &measures {
+        for &measure in measures {
             let text = Spread::of_samples(measure, &who.samples).map_or_else(|| "-".to_owned(), with_spread);
             let _ = write!(page, "{text:>22}");
         }

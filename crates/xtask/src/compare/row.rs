@@ -1,8 +1,9 @@
-//! The rows of the comparison: what is done, by whom, and what is the goal.
+//! What a row of the comparison is. `rows` lists them.
 
 use serde::Serialize;
 
-use super::contender::Contender::{self, *};
+use super::contender::Contender;
+use super::fixture::Fixture;
 use super::sample::Measure;
 
 /// A row.
@@ -16,6 +17,8 @@ pub(crate) struct Row {
     /// Who does it; the first is what the goals are about.
     pub(crate) contenders: Vec<Contender>,
     pub(crate) goals: Vec<Goal>,
+    /// Where a row is part of a series.
+    pub(crate) point: Option<Point>,
 }
 
 /// Where the files are.
@@ -28,10 +31,50 @@ pub(crate) enum Place {
     Disk,
 }
 
+impl Place {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "tmpfs",
+            Self::Disk => "disk",
+        }
+    }
+}
+
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    Serve(Load),
+    /// A file is served, and fio is the client.
+    Serve(Fixture, Load),
+    /// A file is served to so many clients, of whom each has read and written, and then does nothing.
+    Idle(Fixture, usize),
+    /// A file, made anew for each, gives back what it can.
+    Trim(Fixture),
+    /// A file is copied.
+    Copy(Fixture, Zeroes),
+    /// The extents of a file are listed.
+    Map(Fixture),
+    /// A file with a file system in it is made.
+    Create { len_bytes: u64 },
+}
+
+/// What a copy makes of zeroes that are allocated in the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zeroes {
+    Kept,
+    Detected,
+}
+
+impl Work {
+    /// What is shown of it.
+    pub(crate) fn measures(self) -> Vec<Measure> {
+        use Measure::*;
+        match self {
+            Self::Serve(..) => vec![Rate, ProcessorEach, ClientEach, PeakRss],
+            Self::Idle(..) => vec![IdleRss, PeakRss],
+            Self::Map(_) => vec![Wall, Processor, PeakRss],
+            Self::Trim(_) | Self::Copy(..) | Self::Create { .. } => vec![Wall, Flushed, Processor, PeakRss, Allocated],
+        }
+    }
 }
 
 /// What fio does to a server.
@@ -47,6 +90,91 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn writes(self) -> bool {
         self.rw.contains("write")
+    }
+}
+
+/// A place in a series of rows that do the same to more and more of something.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Point {
+    pub(crate) series: Series,
+    /// How much of it.
+    pub(crate) amount: f64,
+}
+
+/// What grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Series {
+    MapExtents,
+    CopyExtents,
+    TrimData,
+    TrimFat,
+    CreateDisk,
+    CopyDisk,
+    Clients,
+}
+
+impl Series {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::MapExtents,
+        Self::CopyExtents,
+        Self::TrimData,
+        Self::TrimFat,
+        Self::CreateDisk,
+        Self::CopyDisk,
+        Self::Clients,
+    ];
+
+    /// What selects it on the command line, and the name of its picture.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::MapExtents => "growth-map-extents",
+            Self::CopyExtents => "growth-copy-extents",
+            Self::TrimData => "growth-trim-data",
+            Self::TrimFat => "growth-trim-fat",
+            Self::CreateDisk => "growth-create-disk",
+            Self::CopyDisk => "growth-copy-disk",
+            Self::Clients => "growth-clients",
+        }
+    }
+
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::MapExtents => "map of twice the extents",
+            Self::CopyExtents => "copy of twice the extents",
+            Self::TrimData => "trim of twice the data, 70 % zero",
+            Self::TrimFat => "trim of the free space of 1 TiB with FAT32 and 100,000 files, the FAT twice as large",
+            Self::CreateDisk => "create of a disk twice as large, with FAT32",
+            Self::CopyDisk => "copy of a disk twice as large, with the same 160 extents",
+            Self::Clients => "twice the clients, each random read 4k, depth 16",
+        }
+    }
+
+    /// What the amount is.
+    pub(crate) const fn axis(self) -> &'static str {
+        match self {
+            Self::MapExtents | Self::CopyExtents => "extents",
+            Self::TrimData => "MiB of data",
+            Self::TrimFat => "MiB of one FAT",
+            Self::CreateDisk | Self::CopyDisk => "GiB of disk",
+            Self::Clients => "clients",
+        }
+    }
+
+    /// What is drawn over the amount.
+    pub(crate) const fn cost(self) -> Measure {
+        match self {
+            Self::Clients => Measure::ProcessorEach,
+            _ => Measure::Processor,
+        }
+    }
+
+    /// By what the cost may be multiplied when the amount is doubled.
+    pub(crate) const fn most_each_doubling(self) -> f64 {
+        match self {
+            Self::MapExtents | Self::CopyExtents | Self::TrimData | Self::TrimFat => 2.1,
+            Self::CreateDisk | Self::CopyDisk | Self::Clients => 1.1,
+        }
     }
 }
 
@@ -75,73 +203,10 @@ impl Bound {
     }
 }
 
-fn at_most(measure: Measure, most: f64, peers: &[Contender]) -> Goal {
+pub(crate) fn at_most(measure: Measure, most: f64, peers: &[Contender]) -> Goal {
     Goal { measure, peers: peers.to_vec(), bound: Bound::AtMost(most) }
 }
 
-fn at_least(measure: Measure, least: f64, peers: &[Contender]) -> Goal {
+pub(crate) fn at_least(measure: Measure, least: f64, peers: &[Contender]) -> Goal {
     Goal { measure, peers: peers.to_vec(), bound: Bound::AtLeast(least) }
-}
-
-/// All rows, those with the same file in the same place side by side.
-pub(crate) fn all() -> Vec<Row> {
-    [Place::Memory, Place::Disk].into_iter().flat_map(served).collect()
-}
-
-fn served(place: Place) -> Vec<Row> {
-    use Measure::{ProcessorEach as Cpu, Rate};
-    const SERVERS: [Contender; 4] = [NbdkitFile, NbdServer, QemuNbdUring, QemuNbdThreads];
-    let row = |rw, block, depth, clients, ours: &[Contender], goals: Vec<Goal>| {
-        let load = Load { rw, block, depth, clients };
-        let (at, place_name) = match place {
-            Place::Memory => ("tmpfs", "tmpfs"),
-            Place::Disk => ("disk", "disk"),
-        };
-        let kind = if rw.starts_with("rand") { "random" } else { "sequential" };
-        let way = if load.writes() { "write" } else { "read" };
-        let connections = if clients == 1 { String::new() } else { format!("{clients} connections x ") };
-        let size = block.to_uppercase().replace('K', "k");
-        Row {
-            name: format!(
-                "nbd-{rw}-{block}-{}{depth}-{at}",
-                if clients == 1 { String::new() } else { format!("{clients}x") }
-            ),
-            title: format!("NBD {kind} {way} {size}, {connections}depth {depth}, {place_name}"),
-            place,
-            work: Work::Serve(load),
-            contenders: ours.iter().copied().chain(SERVERS).collect(),
-            goals,
-        }
-    };
-    let nbdkit = &[NbdkitFile];
-    let plain = &[OursStoringZeroes];
-    let reads = || vec![at_most(Cpu, 0.40, nbdkit), at_least(Rate, 1.6, nbdkit)];
-    let writes = || {
-        let against_peer = [at_most(Cpu, 0.50, nbdkit), at_least(Rate, 1.15, nbdkit)];
-        against_peer.into_iter().chain([at_most(Cpu, 1.10, plain)]).collect()
-    };
-    vec![
-        row("randread", "4k", 1, 1, &[Ours], vec![at_least(Rate, 1.2, nbdkit), at_most(Cpu, 0.60, nbdkit)]),
-        row("randread", "4k", 16, 1, &[Ours], reads()),
-        row("randread", "4k", 64, 1, &[Ours], reads()),
-        row("randread", "4k", 16, 4, &[Ours], vec![at_least(Rate, 1.2, &SERVERS)]),
-        row("randwrite", "4k", 16, 1, &[Ours, OursStoringZeroes], writes()),
-        row("randwrite", "4k", 64, 1, &[Ours, OursStoringZeroes], writes()),
-        row(
-            "read",
-            "1m",
-            16,
-            1,
-            &[Ours],
-            vec![at_most(Cpu, 0.20, &[NbdkitFile, NbdServer]), at_least(Rate, 1.5, &[NbdkitFile, NbdServer])],
-        ),
-        row(
-            "write",
-            "1m",
-            16,
-            1,
-            &[Ours, OursStoringZeroes],
-            vec![at_most(Cpu, 0.75, nbdkit), at_least(Rate, 1.15, nbdkit), at_most(Cpu, 1.10, plain)],
-        ),
-    ]
 }

@@ -1,6 +1,6 @@
 //! Runs a row.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,11 +9,13 @@ use tempfile::TempDir;
 
 use super::Result;
 use super::contender::{Contender, find};
-use super::fixture;
+use super::fixture::{self, Fixture};
+use super::idle;
 use super::outcome::{Measured, Outcome, judge};
 use super::row::{Place, Row, Work};
 use super::sample::Sample;
 use super::serve::Client;
+use super::tool;
 use crate::sys;
 
 /// How much is done.
@@ -25,20 +27,14 @@ pub(crate) struct Scale {
     pub(crate) quick: bool,
 }
 
-impl Scale {
-    const fn served_bytes(self) -> u64 {
-        if self.quick { 1 << 30 } else { 4 << 30 }
-    }
-}
-
 /// What runs rows, one after the other.
 pub(crate) struct Runner {
     ours: PathBuf,
     memory: TempDir,
     disk: TempDir,
     scale: Scale,
-    /// The file that the rows share: some take gigabytes, so there is one at a time.
-    served: Option<(Place, PathBuf)>,
+    /// The file that rows share: some take gigabytes, so there is one at a time.
+    shared: Option<(Place, Fixture, PathBuf)>,
 }
 
 impl Runner {
@@ -50,7 +46,7 @@ impl Runner {
                 .tempdir_in(place)
                 .map_err(|error| format!("no directory in {}: {error}", place.display()))
         };
-        Ok(Self { ours, memory: directory(memory)?, disk: directory(disk)?, scale, served: None })
+        Ok(Self { ours, memory: directory(memory)?, disk: directory(disk)?, scale, shared: None })
     }
 
     pub(crate) fn run(&mut self, row: &Row) -> Result<Outcome> {
@@ -61,37 +57,74 @@ impl Runner {
             .filter(|who| self.takes_part(row, **who))
             .map(|&contender| Measured { contender, missing: self.program(contender).err(), samples: Vec::new() })
             .collect();
-        let Work::Serve(load) = row.work;
-        let fio = match find("fio") {
-            Some(fio) => fio,
-            None => {
-                measured.iter_mut().for_each(|who| who.missing = Some("there is no fio to ask it".into()));
-                PathBuf::new()
-            }
-        };
-        let image = self.served(row.place)?;
-        fixture::warm(&image)?;
+        if matches!(row.work, Work::Serve(..)) && find("fio").is_none() {
+            measured.iter_mut().for_each(|who| who.missing = Some("there is no fio to ask it".into()));
+        }
         // A first round warms caches and clocks up, and is not counted.
         for round in 0..=self.scale.rounds {
-            let runtime =
-                if round == 0 { self.scale.runtime.min(Duration::from_millis(300)) } else { self.scale.runtime };
             for turn in turns(round, measured.len()) {
                 let who = &mut measured[turn];
-                let Ok(program) = self.program(who.contender) else { continue };
-                if who.missing.is_some() {
-                    continue;
+                if who.missing.is_none() {
+                    let result = self.measure(row, who.contender, round == 0);
+                    keep(who, round, result)?;
                 }
-                let client = Client { fio: fio.clone(), runtime };
-                let result = client.measure(who.contender, &program, &image, load);
-                if load.writes() {
-                    // What one has left to be written is not to slow the next one down.
-                    File::open(&image)?.sync_all()?;
-                }
-                keep(who, round, result)?;
             }
         }
         let goals = row.goals.iter().map(|goal| judge(goal, &measured)).collect();
-        Ok(Outcome { name: row.name.clone(), title: row.title.clone(), place: row.place, contenders: measured, goals })
+        Ok(Outcome {
+            name: row.name.clone(),
+            title: row.title.clone(),
+            place: row.place,
+            point: row.point,
+            measures: row.work.measures(),
+            contenders: measured,
+            goals,
+        })
+    }
+
+    fn measure(&mut self, row: &Row, contender: Contender, is_first: bool) -> io::Result<Sample> {
+        let program = self.program(contender).map_err(io::Error::other)?;
+        let result = self.directory(row.place).join("result.img");
+        let sample = match row.work {
+            Work::Serve(fixture, load) => {
+                let image = self.file(row.place, fixture)?;
+                if is_first {
+                    fixture::warm(&image)?;
+                }
+                let brief = Duration::from_millis(300).min(self.scale.runtime);
+                let client = Client {
+                    fio: find("fio").ok_or_else(|| io::Error::other("there is no fio"))?,
+                    runtime: if is_first { brief } else { self.scale.runtime },
+                };
+                client.measure(contender, &program, &image, load)
+            }
+            Work::Idle(fixture, clients) => {
+                let image = self.file(row.place, fixture)?;
+                idle::measure(contender, &program, &image, clients)
+            }
+            Work::Trim(fixture) => {
+                // The shared file makes room.
+                self.forget()?;
+                fixture.make(&result)?;
+                sys::settle(self.directory(row.place))?;
+                tool::measure(contender, &program, row.work, &result, &result)
+            }
+            Work::Copy(fixture, _) | Work::Map(fixture) => {
+                let source = self.file(row.place, fixture)?;
+                sys::settle(self.directory(row.place))?;
+                tool::measure(contender, &program, row.work, &source, &result)
+            }
+            Work::Create { .. } => {
+                sys::settle(self.directory(row.place))?;
+                tool::measure(contender, &program, row.work, &result, &result)
+            }
+        };
+        if result.exists() {
+            fs::remove_file(&result)?;
+        }
+        // What one has left to be written is not to slow the next one down.
+        sys::settle(self.directory(row.place))?;
+        sample
     }
 
     /// A quick look leaves out whom no goal names.
@@ -113,18 +146,20 @@ impl Runner {
         }
     }
 
-    fn served(&mut self, place: Place) -> io::Result<PathBuf> {
-        if let Some((there, path)) = &self.served {
-            if *there == place {
-                return Ok(path.clone());
-            }
-            fs::remove_file(path)?;
+    /// The shared file, made if it is not there.
+    fn file(&mut self, place: Place, fixture: Fixture) -> io::Result<PathBuf> {
+        if let Some((_, _, path)) = self.shared.as_ref().filter(|shared| (shared.0, shared.1) == (place, fixture)) {
+            return Ok(path.clone());
         }
-        let path = self.directory(place).join("served.img");
-        self.served = None;
-        fixture::random(&path, self.scale.served_bytes())?;
-        self.served = Some((place, path.clone()));
+        self.forget()?;
+        let path = self.directory(place).join("shared.img");
+        fixture.make(&path)?;
+        self.shared = Some((place, fixture, path.clone()));
         Ok(path)
+    }
+
+    fn forget(&mut self) -> io::Result<()> {
+        self.shared.take().map_or(Ok(()), |(_, _, path)| fs::remove_file(path))
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Sample {
     pub(crate) client_processor_seconds: Option<f64>,
     /// The most that the process had in memory, mapped pages of the file cache among it.
     pub(crate) peak_rss_bytes: u64,
+    /// What it has in memory while nothing happens, its children's added.
+    pub(crate) idle_rss_bytes: Option<u64>,
     /// What was left allocated, or what the result has allocated.
     pub(crate) allocated_bytes: Option<u64>,
 }
@@ -40,6 +42,8 @@ pub(crate) enum Measure {
     Processor,
     /// MiB of memory at most.
     PeakRss,
+    /// MiB of memory while nothing happens.
+    IdleRss,
     /// MiB allocated afterwards.
     Allocated,
 }
@@ -54,6 +58,7 @@ impl Measure {
             Self::Flushed => "flushed s",
             Self::Processor => "CPU s",
             Self::PeakRss => "peak MiB",
+            Self::IdleRss => "idle MiB",
             Self::Allocated => "allocated MiB",
         }
     }
@@ -61,13 +66,14 @@ impl Measure {
     /// How a goal calls it.
     pub(crate) const fn in_words(self) -> &'static str {
         match self {
-            Self::Rate => "rate",
+            Self::Rate => "operations per second",
             Self::ProcessorEach => "CPU per operation",
             Self::ClientEach => "client's CPU per operation",
             Self::Wall => "wall",
             Self::Flushed => "wall until flushed",
             Self::Processor => "CPU",
             Self::PeakRss => "peak memory in MiB",
+            Self::IdleRss => "memory in MiB",
             Self::Allocated => "allocated MiB",
         }
     }
@@ -87,6 +93,7 @@ impl Measure {
             Self::Flushed => sample.flushed_seconds,
             Self::Processor => Some(sample.processor_seconds),
             Self::PeakRss => Some(sample.peak_rss_bytes as f64 / MIB),
+            Self::IdleRss => sample.idle_rss_bytes.map(|bytes| bytes as f64 / MIB),
             Self::Allocated => sample.allocated_bytes.map(|bytes| bytes as f64 / MIB),
         }
     }

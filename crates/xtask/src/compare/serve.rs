@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A server that listens on a UNIX socket. Ends with this value.
 pub(crate) struct Server {
     pid: u32,
-    uri: String,
+    socket: PathBuf,
+    export: &'static str,
     started: Duration,
     waited_for: bool,
 }
@@ -75,16 +76,20 @@ impl Server {
             pid = until("it says which process it is", || fs::read_to_string(&file).ok()?.trim().parse().ok())
                 .map_err(|error| told(error.to_string()))?;
         }
-        let uri = format!("nbd+unix:///{export}?socket={}", socket.display());
-        let mut server = Self { pid, uri, started: Duration::ZERO, waited_for: false };
-        until("it listens", || listens(&socket).then_some(())).map_err(|error| told(error.to_string()))?;
+        let mut server = Self { pid, socket, export, started: Duration::ZERO, waited_for: false };
+        until("it listens", || listens(&server.socket).then_some(())).map_err(|error| told(error.to_string()))?;
         server.started = sys::processor_time(pid)?;
         Ok(server)
     }
 
     /// Where clients find it.
-    pub(crate) fn uri(&self) -> &str {
-        &self.uri
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// What they ask for.
+    pub(crate) const fn export(&self) -> &str {
+        self.export
     }
 
     pub(crate) const fn pid(&self) -> u32 {
@@ -149,7 +154,7 @@ impl Client {
     pub(crate) fn measure(&self, contender: Contender, program: &Path, image: &Path, load: Load) -> io::Result<Sample> {
         let directory = tempfile::tempdir()?;
         let server = Server::start(contender, program, image, directory.path())?;
-        let (operations, wall_seconds, client) = self.run(server.uri(), image, load, directory.path())?;
+        let (operations, wall_seconds, client) = self.run(&server, image, load, directory.path())?;
         let (processor, peak_rss_bytes) = server.end()?;
         Ok(Sample {
             wall_seconds,
@@ -162,7 +167,7 @@ impl Client {
     }
 
     /// The operations it has done, in how many seconds, and its own processor time.
-    fn run(&self, uri: &str, image: &Path, load: Load, directory: &Path) -> io::Result<(u64, f64, Duration)> {
+    fn run(&self, server: &Server, image: &Path, load: Load, directory: &Path) -> io::Result<(u64, f64, Duration)> {
         let output = directory.join("fio.json");
         let said = directory.join("fio.said");
         let size = fs::metadata(image)?.len();
@@ -172,7 +177,7 @@ impl Client {
             // The client is to cost little, and no two runs ask for the same places.
             .args(["--gtod_reduce=1", "--norandommap", "--randrepeat=0"])
             .arg(format!("--output={}", output.display()))
-            .arg(format!("--uri={uri}"))
+            .arg(format!("--uri=nbd+unix:///{}?socket={}", server.export, server.socket.display()))
             .args([format!("--rw={}", load.rw), format!("--bs={}", load.block)])
             .args([format!("--iodepth={}", load.depth), format!("--numjobs={}", load.clients)])
             .args([format!("--runtime={}ms", self.runtime.as_millis()), format!("--size={size}")])

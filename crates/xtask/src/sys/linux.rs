@@ -1,7 +1,9 @@
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -75,6 +77,22 @@ pub(crate) fn processor_time(pid: u32) -> io::Result<Duration> {
         return Err(io::Error::last_os_error());
     }
     Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+}
+
+/// What the file system has allocated for a file.
+pub(crate) fn allocated_bytes(file: &Path) -> io::Result<u64> {
+    // In units of 512 bytes, stat(3type).
+    Ok(std::fs::metadata(file)?.blocks() * 512)
+}
+
+/// Writes a range of a file, whatever its position is.
+pub(crate) fn write_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    file.write_all_at(bytes, offset)
+}
+
+/// Writes everything that the file system of `directory` still has to write.
+pub(crate) fn settle(directory: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(directory)?)?)
 }
 
 /// Connects to a UNIX socket.

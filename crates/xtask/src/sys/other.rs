@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::io;
 use std::net::TcpStream;
 use std::path::Path;
@@ -29,6 +30,21 @@ pub(crate) fn wait(_pid: u32) -> io::Result<Ended> {
 
 /// User and system time of a process so far, to the nanosecond, without its children.
 pub(crate) fn processor_time(_pid: u32) -> io::Result<Duration> {
+    unsupported()
+}
+
+/// What the file system has allocated for a file.
+pub(crate) fn allocated_bytes(_file: &Path) -> io::Result<u64> {
+    unsupported()
+}
+
+/// Writes a range of a file, whatever its position is.
+pub(crate) fn write_at(_file: &File, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
+    unsupported()
+}
+
+/// Writes everything that the file system of `directory` still has to write.
+pub(crate) fn settle(_directory: &Path) -> io::Result<()> {
     unsupported()
 }
 
