@@ -1,9 +1,11 @@
 //! `cargo xtask compare`: sparsedisk and its peers, in turn, in one run.
 //!
 //! ```text
-//!  row (what, who, the goal) --> runner --> outcome (samples, ratios, met or not) --> report: terminal, Markdown, JSON
-//!                                 |  |
-//!                           fixture  serve (servers under fio), tool (programs that end)
+//!  rows (what, who, the goal) --> runner --> outcome (samples, ratios, met or not) --> report (terminal), JSON,
+//!                                 |    |     series (how cost grows)                  document and plot (docs/BENCHMARKS.md)
+//!                           fixture   serve (servers under fio), idle (clients who do nothing),
+//!                               |     tool (programs that end)
+//!                              fat
 //! ```
 //!
 //! What makes it fair:
@@ -23,17 +25,24 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::Args;
+use machine::Machine;
+use runner::{Runner, Scale};
+use series::Growth;
 
 mod contender;
+mod document;
 mod fat;
 mod fixture;
 mod idle;
+mod machine;
 mod outcome;
+mod plot;
 mod report;
 mod row;
 mod rows;
 mod runner;
 mod sample;
+mod series;
 mod serve;
 mod tool;
 
@@ -57,6 +66,9 @@ pub(crate) struct Compare {
     /// Write all samples here, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write BENCHMARKS.md and its pictures here [default: docs, if all rows run, and not --quick]
+    #[arg(long, value_name = "DIR")]
+    docs: Option<PathBuf>,
     /// Where the rows in memory keep their files: a tmpfs
     #[arg(long, value_name = "DIR", default_value = "/dev/shm")]
     memory: PathBuf,
@@ -91,21 +103,33 @@ impl Compare {
         };
         let disk = self.disk.clone().unwrap_or(target);
         fs::create_dir_all(&disk)?;
-        let scale = runner::Scale {
+        let scale = Scale {
             rounds: self.rounds.unwrap_or(if self.quick { 3 } else { 5 }).max(1),
             runtime: Duration::from_secs_f64(self.seconds.unwrap_or(if self.quick { 1.0 } else { 2.0 })),
             quick: self.quick,
         };
-        let mut runner = runner::Runner::new(ours, &self.memory, &disk, scale)?;
+        let mut machine = Machine::look(&root, &ours, &self.memory, &disk, &rows);
+        let mut runner = Runner::new(ours, &self.memory, &disk, scale)?;
         let mut outcomes = Vec::new();
         for row in &rows {
             let outcome = runner.run(row)?;
             print!("{}", report::page(&outcome));
             outcomes.push(outcome);
+            machine.look_again();
             // What was measured is kept, whatever happens to the rest.
             if let Some(path) = &self.json {
-                fs::write(path, serde_json::to_vec_pretty(&outcomes)?)?;
+                let all = serde_json::json!({ "schema": 1, "machine": machine, "scale": scale, "rows": outcomes });
+                fs::write(path, serde_json::to_vec_pretty(&all)?)?;
             }
+        }
+        print!("{}", report::growth(&Growth::all(&outcomes)));
+        let docs = root.join("docs");
+        // Of a part, or of a quick look, only somebody who says where wants a document.
+        let directory = self.docs.as_deref().or((self.rows.is_empty() && !self.quick).then_some(docs.as_path()));
+        if let Some(directory) = directory {
+            fs::create_dir_all(directory)?;
+            document::write(directory, &machine, scale, &outcomes)?;
+            println!("\nwrote {}", directory.join("BENCHMARKS.md").display());
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ pub(crate) struct Ended {
     pub(crate) failure: Option<String>,
     /// User and system time of all its threads, and of those of its children that it waited for.
     pub(crate) processor: Duration,
-    /// The most it had in memory at once, pages of mapped files and the file cache's among them. Never less than what this
-    /// program had when it started that process.
+    /// The most it had in memory at once, mapped pages of files among it. Never less than what this program had when it started
+    /// that process, some MiB.
     pub(crate) peak_rss_bytes: u64,
 }

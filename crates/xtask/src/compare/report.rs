@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::outcome::{Judged, Outcome};
 use super::sample::Spread;
+use super::series::Growth;
 
 /// A row for the terminal.
 pub(crate) fn page(outcome: &Outcome) -> String {
@@ -31,6 +32,25 @@ pub(crate) fn page(outcome: &Outcome) -> String {
     page
 }
 
+/// How costs grow, for the terminal.
+pub(crate) fn growth(growth: &[Growth]) -> String {
+    let mut page = String::new();
+    for growth in growth {
+        let _ = writeln!(
+            page,
+            "\n{}: {}, multiplied by each doubling",
+            growth.series.title(),
+            growth.series.cost().in_words()
+        );
+        for who in growth.contenders() {
+            if let Some(factor) = growth.each_doubling(who) {
+                let _ = writeln!(page, "  {:<30}{factor:>8.2}", who.name());
+            }
+        }
+    }
+    page
+}
+
 /// `CPU per operation at most 0.40 of nbdkit file: 0.44 (0.41 to 0.47), missed`
 fn goal(judged: &Judged) -> String {
     let bound = judged.goal.bound.in_words();
@@ -54,7 +74,7 @@ fn reached(judged: &Judged) -> String {
 }
 
 /// `181,000 -3 +2 %`
-fn with_spread(spread: Spread) -> String {
+pub(crate) fn with_spread(spread: Spread) -> String {
     let Spread { median, lowest, highest } = spread;
     let percent = |value: f64| if median == 0.0 { 0.0 } else { ((value - median) / median * 100.0).round() };
     match (percent(lowest) + 0.0, percent(highest) + 0.0) {
@@ -64,7 +84,7 @@ fn with_spread(spread: Spread) -> String {
 }
 
 /// Three digits that count, at least.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,
         below if below < 0.01 => 5,

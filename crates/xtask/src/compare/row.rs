@@ -65,6 +65,15 @@ pub(crate) enum Zeroes {
 }
 
 impl Work {
+    /// Whether something is left that the system still has to write.
+    pub(crate) fn changes_files(self) -> bool {
+        match self {
+            Self::Serve(_, load) => load.writes(),
+            Self::Map(_) => false,
+            Self::Idle(..) | Self::Trim(_) | Self::Copy(..) | Self::Create { .. } => true,
+        }
+    }
+
     /// What is shown of it.
     pub(crate) fn measures(self) -> Vec<Measure> {
         use Measure::*;

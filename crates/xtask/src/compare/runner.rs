@@ -3,8 +3,11 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use serde::Serialize;
 use tempfile::TempDir;
 
 use super::Result;
@@ -19,7 +22,7 @@ use super::tool;
 use crate::sys;
 
 /// How much is done.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize)]
 pub(crate) struct Scale {
     pub(crate) rounds: usize,
     /// How long a load lasts.
@@ -35,18 +38,23 @@ pub(crate) struct Runner {
     scale: Scale,
     /// The file that rows share: some take gigabytes, so there is one at a time.
     shared: Option<(Place, Fixture, PathBuf)>,
+    /// Somebody wants it to end: what it has made is removed first.
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Runner {
     pub(crate) fn new(ours: PathBuf, memory: &Path, disk: &Path, scale: Scale) -> Result<Self> {
         sys::adopt_orphans()?;
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&interrupted);
+        ctrlc::set_handler(move || asked.store(true, Relaxed))?;
         let directory = |place: &Path| {
             tempfile::Builder::new()
                 .prefix("compare-")
                 .tempdir_in(place)
                 .map_err(|error| format!("no directory in {}: {error}", place.display()))
         };
-        Ok(Self { ours, memory: directory(memory)?, disk: directory(disk)?, scale, shared: None })
+        Ok(Self { ours, memory: directory(memory)?, disk: directory(disk)?, scale, shared: None, interrupted })
     }
 
     pub(crate) fn run(&mut self, row: &Row) -> Result<Outcome> {
@@ -66,6 +74,8 @@ impl Runner {
                 let who = &mut measured[turn];
                 if who.missing.is_none() {
                     let result = self.measure(row, who.contender, round == 0);
+                    // Then the failure is nobody's.
+                    self.go_on()?;
                     keep(who, round, result)?;
                 }
             }
@@ -106,30 +116,34 @@ impl Runner {
                 // The shared file makes room.
                 self.forget()?;
                 fixture.make(&result)?;
-                sys::settle(self.directory(row.place))?;
                 tool::measure(contender, &program, row.work, &result, &result)
             }
             Work::Copy(fixture, _) | Work::Map(fixture) => {
                 let source = self.file(row.place, fixture)?;
-                sys::settle(self.directory(row.place))?;
                 tool::measure(contender, &program, row.work, &source, &result)
             }
-            Work::Create { .. } => {
-                sys::settle(self.directory(row.place))?;
-                tool::measure(contender, &program, row.work, &result, &result)
-            }
+            Work::Create { .. } => tool::measure(contender, &program, row.work, &result, &result),
         };
         if result.exists() {
             fs::remove_file(&result)?;
         }
-        // What one has left to be written is not to slow the next one down.
-        sys::settle(self.directory(row.place))?;
+        if row.work.changes_files() {
+            // What one has left to be written is not to slow the next one down.
+            sys::settle(self.directory(row.place))?;
+        }
         sample
+    }
+
+    fn go_on(&self) -> Result<()> {
+        if self.interrupted.load(Relaxed) { Err("interrupted".into()) } else { Ok(()) }
     }
 
     /// A quick look leaves out whom no goal names.
     fn takes_part(&self, row: &Row, who: Contender) -> bool {
-        !self.scale.quick || who.is_ours() || row.goals.iter().any(|goal| goal.peers.contains(&who))
+        !self.scale.quick
+            || who.is_ours()
+            || row.point.is_some()
+            || row.goals.iter().any(|goal| goal.peers.contains(&who))
     }
 
     fn program(&self, contender: Contender) -> std::result::Result<PathBuf, String> {

@@ -66,11 +66,11 @@ impl Server {
         }
         let said = directory.join("said");
         let output = File::create(&said)?;
-        let child = command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).spawn()?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let mut pid = sys::spawn(&mut command)?;
         let told = |what: String| {
             io::Error::other(format!("{}: {what}: {}", contender.name(), fs::read_to_string(&said).unwrap_or_default()))
         };
-        let mut pid = child.id();
         if let Some(file) = pid_file {
             sys::wait(pid)?;
             pid = until("it says which process it is", || fs::read_to_string(&file).ok()?.trim().parse().ok())
@@ -171,7 +171,8 @@ impl Client {
         let output = directory.join("fio.json");
         let said = directory.join("fio.said");
         let size = fs::metadata(image)?.len();
-        let child = Command::new(&self.fio)
+        let mut command = Command::new(&self.fio);
+        command
             .current_dir(directory)
             .args(["--name=load", "--ioengine=nbd", "--output-format=json", "--time_based", "--group_reporting"])
             // The client is to cost little, and no two runs ask for the same places.
@@ -183,9 +184,8 @@ impl Client {
             .args([format!("--runtime={}ms", self.runtime.as_millis()), format!("--size={size}")])
             .stdin(Stdio::null())
             .stdout(File::create(&said)?)
-            .stderr(File::create(directory.join("fio.errors"))?)
-            .spawn()?;
-        let ended = sys::wait(child.id())?;
+            .stderr(File::create(directory.join("fio.errors"))?);
+        let ended = sys::wait(sys::spawn(&mut command)?)?;
         let failed = |why: &str| {
             let errors = fs::read_to_string(directory.join("fio.errors")).unwrap_or_default();
             io::Error::other(format!("fio: {why}: {errors}"))

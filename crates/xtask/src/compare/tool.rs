@@ -67,8 +67,7 @@ pub(crate) fn measure(
     let said = tempfile::NamedTempFile::new()?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.reopen()?);
     let start = Instant::now();
-    let child = command.spawn()?;
-    let ended = sys::wait(child.id())?;
+    let ended = sys::wait(sys::spawn(&mut command)?)?;
     let wall = start.elapsed();
     if let Some(failure) = ended.failure {
         let said = fs::read_to_string(said.path()).unwrap_or_default();

@@ -5,7 +5,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -27,6 +29,15 @@ fn pid_of(pid: u32) -> io::Result<Pid> {
 /// Ends a child at once, without anything that it would still do.
 pub(crate) fn kill(pid: u32) -> io::Result<()> {
     Ok(rustix::process::kill_process(pid_of(pid)?, Signal::KILL)?)
+}
+
+/// Starts a process. What this one had in memory at most does not count as the other's own, see [`Ended::peak_rss_bytes`].
+pub(crate) fn spawn(command: &mut Command) -> io::Result<u32> {
+    // Without something to do in between, the child would begin in this process's memory (vfork), and the system would count the
+    // most that this one ever had as the child's. So it is what this one has now, and few of that are copied.
+    // SAFETY: between fork and exec nothing is done.
+    let command = unsafe { command.pre_exec(|| Ok(())) };
+    Ok(command.spawn()?.id())
 }
 
 /// Waits for a child to end.

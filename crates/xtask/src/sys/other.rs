@@ -2,6 +2,7 @@ use std::fs::File;
 use std::io;
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use super::Ended;
@@ -20,6 +21,11 @@ pub(crate) fn adopt_orphans() -> io::Result<()> {
 
 /// Ends a child at once, without anything that it would still do.
 pub(crate) fn kill(_pid: u32) -> io::Result<()> {
+    unsupported()
+}
+
+/// Starts a process. What this one had in memory at most does not count as the other's own, see [`Ended::peak_rss_bytes`].
+pub(crate) fn spawn(_command: &mut Command) -> io::Result<u32> {
     unsupported()
 }
 
