@@ -14,6 +14,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::ops::ControlFlow;
+use std::io::{Read, Seek, SeekFrom};
 
 use crate::{ByteRange, DiscardEffect, Disk, Durability, ErrorKind, Extent, MAX_OFFSET, ZeroEffect, ZeroMode};
 
@@ -108,6 +109,12 @@ impl Random {
 fn read(disk: &Disk, offset: u64, len_bytes: u64) -> Vec<u8> {
     let mut bytes = vec![0xEE; usize::try_from(len_bytes).expect("a test's size")];
     disk.read(offset, &mut bytes).expect("a read inside the disk succeeds");
+    if let Some((mut file, at)) = disk.file_range(offset, len_bytes) {
+        let mut in_file = vec![0xEE; bytes.len()];
+        file.seek(SeekFrom::Start(at)).expect("a file has positions");
+        file.read_exact(&mut in_file).expect("a file that holds a range can be read there");
+        assert!(bytes == in_file, "{len_bytes} bytes from {offset} are not those of the file at {at}");
+    }
     bytes
 }
 

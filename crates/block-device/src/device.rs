@@ -69,6 +69,18 @@ pub trait BlockDevice: Send + Sync {
     /// # Errors
     /// Those of asking the host.
     fn allocated_bytes(&self) -> Result<u64>;
+
+    /// The file that holds `range`, byte for byte, and where in it. A [`read`](Self::read) of `range` then has the bytes
+    /// that are in the file at that moment; so they may go from the file to wherever they are wanted without being copied
+    /// through this process. Asking counts as reading. `None`, always right, says that `range` must be read.
+    ///
+    /// Whoever refers to the file's pages until a client has them reads until then: a write that overlaps is seen or not,
+    /// byte by byte, and no lock of a layer keeps it away. What was written before the question is seen.
+    #[cfg(feature = "std")]
+    fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
+        let _ = range;
+        None
+    }
 }
 
 /// The sizes and promises of a disk.

@@ -158,6 +158,14 @@ impl Disk {
         self.inner.device.allocated_bytes()
     }
 
+    /// See [`BlockDevice::file_range`]. `None` also where a read would be refused, or is for nothing.
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn file_range(&self, offset: u64, len_bytes: u64) -> Option<(&std::fs::File, u64)> {
+        let range = self.inner.bounds.check(offset, len_bytes).ok()??;
+        self.inner.device.file_range(range)
+    }
+
     fn check(&self, operation: &'static str, offset: u64, len_bytes: u64) -> Result<Option<ByteRange>> {
         self.inner.bounds.check(offset, len_bytes).map_err(|outside| {
             let (kind, reason) = match outside {

@@ -6,7 +6,7 @@ use disk_types::{ByteRange, Extent, Result, ZeroEffect, ZeroMode};
 
 use crate::{BlockDevice, Disk, Durability, Geometry};
 
-/// A block device around a [`Disk`]: whatever it does not define passes through.
+/// A block device around a [`Disk`]: whatever it does not define passes through, but for [`file_range`](Self::file_range).
 ///
 /// The contract is that of [`BlockDevice`], method by method.
 #[expect(missing_docs, reason = "the methods are those of BlockDevice")]
@@ -46,6 +46,13 @@ pub trait Layer: Send + Sync {
     fn allocated_bytes(&self) -> Result<u64> {
         self.below().allocated_bytes()
     }
+
+    /// Unlike the others this does not pass through by itself: a layer says so where its reads are those of the disk beneath.
+    #[cfg(feature = "std")]
+    fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
+        let _ = range;
+        None
+    }
 }
 
 impl<L: Layer> BlockDevice for L {
@@ -79,5 +86,10 @@ impl<L: Layer> BlockDevice for L {
 
     fn allocated_bytes(&self) -> Result<u64> {
         Layer::allocated_bytes(self)
+    }
+
+    #[cfg(feature = "std")]
+    fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
+        Layer::file_range(self, range)
     }
 }

@@ -41,6 +41,67 @@ fn law9_a_forced_write_without_space_is_no_failed_flush() {
     disk.flush().unwrap();
 }
 
+/// A disk that lies in a file, at another offset.
+struct InFile(MemoryDisk, std::fs::File);
+
+impl BlockDevice for InFile {
+    fn geometry(&self) -> Geometry {
+        self.0.geometry()
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.0.read(offset, buffer)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.0.write(offset, data)
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.0.flush()
+    }
+
+    fn discard(&self, range: ByteRange) -> Result<()> {
+        self.0.discard(range)
+    }
+
+    fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
+        self.0.write_zeroes(range, mode)
+    }
+
+    fn extents(&self, range: ByteRange, visit: &mut dyn FnMut(Extent) -> ControlFlow<()>) -> Result<()> {
+        self.0.extents(range, visit)
+    }
+
+    fn allocated_bytes(&self) -> Result<u64> {
+        self.0.allocated_bytes()
+    }
+
+    fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
+        Some((&self.1, 1000 + range.start()))
+    }
+}
+
+#[test]
+fn where_a_range_lies_in_a_file_passes_through_layers_that_read_what_is_there() {
+    let bottom =
+        Disk::new(InFile(MemoryDisk::new(MIB), std::fs::File::open(std::env::current_exe().unwrap()).unwrap()))
+            .unwrap();
+    let place = |disk: &Disk, offset, len_bytes| disk.file_range(offset, len_bytes).map(|(_, at)| at);
+    let window = Window::new(bottom.clone(), ByteRange::new(8192, 65536).unwrap()).unwrap();
+    let window = Disk::new(window).unwrap();
+    assert_eq!(place(&window, 4096, 512), Some(1000 + 8192 + 4096));
+    assert_eq!(place(&window, 0, 65536), None, "beyond its end");
+    let stats = Stats::new(Disk::new(ReadOnly::new(window)).unwrap());
+    let counters = stats.counters();
+    let disk = Disk::new(RangeLocked::new(Disk::new(ZeroDetect::new(Disk::new(stats).unwrap())).unwrap())).unwrap();
+    assert_eq!(place(&disk, 512, 1024), Some(1000 + 8192 + 512));
+    assert_eq!((counters.reads.load(Relaxed), counters.read_bytes.load(Relaxed)), (1, 1024), "asking is reading");
+    assert_eq!((place(&disk, 1, 512), place(&disk, 0, 0)), (None, None), "no request, no place");
+    let faulty = Disk::new(Faulty::new(bottom, Schedule::default())).unwrap();
+    assert_eq!(place(&faulty, 0, 512), None, "a fault must be felt");
+}
+
 #[test]
 fn law3_read_only_ignores_discards_and_refuses_every_change() {
     let below = memory(MIB);

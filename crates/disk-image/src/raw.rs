@@ -88,4 +88,8 @@ impl BlockDevice for RawImage {
     fn allocated_bytes(&self) -> Result<u64> {
         self.file.allocated_bytes()
     }
+
+    fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
+        self.file.as_file().map(|file| (file, range.start()))
+    }
 }

@@ -1,12 +1,13 @@
 //! One client: bytes between its socket and the state machines.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::handshake::{Agreement, Handshake, HandshakeNext};
-use crate::sys::Socket;
-use crate::{Closing, Counters, Export, Limits, Replies, Transmission, TransmissionNext};
+use crate::sys::{FilePipe, Socket};
+use crate::{Closing, Counters, Export, Limits, Replies, ReplySink, Transmission, TransmissionNext};
 
 /// How much one receive may bring. Large enough for many requests, or a piece of a long write and what was left over.
 pub(crate) const RECEIVE_BYTES: usize = 1 << 20;
@@ -95,7 +96,7 @@ fn transmit(
     ending: &Ending,
     received: &mut Received,
 ) -> io::Result<Closing> {
-    let mut replies = Replies::new(Outgoing { socket, cut_off: &ending.cut_off });
+    let mut replies = Replies::new(Outgoing { socket, cut_off: &ending.cut_off, pipe: Pipe::NotYet });
     let mut last_round = false;
     loop {
         let (consumed, next) = transmission.advance(received.pending(), &mut replies)?;
@@ -172,6 +173,15 @@ fn late(error: io::Error) -> io::Error {
 struct Outgoing<'a> {
     socket: &'a Socket,
     cut_off: &'a AtomicBool,
+    pipe: Pipe,
+}
+
+/// Made when it is first wanted.
+enum Pipe {
+    NotYet,
+    Is(FilePipe),
+    /// There is none to be had, or the file does not give its pages away.
+    Never,
 }
 
 impl Write for Outgoing<'_> {
@@ -181,6 +191,38 @@ impl Write for Outgoing<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         if self.cut_off.load(Ordering::Acquire) { Err(ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+}
+
+impl ReplySink for Outgoing<'_> {
+    fn take(&mut self, file: &File, offset: u64, len_bytes: usize) -> usize {
+        if matches!(self.pipe, Pipe::NotYet) {
+            self.pipe = match FilePipe::new() {
+                Ok(pipe) => Pipe::Is(pipe),
+                Err(error) => {
+                    tracing::debug!(%error, "no pipe: long reads are copied");
+                    Pipe::Never
+                }
+            };
+        }
+        let Pipe::Is(pipe) = &mut self.pipe else { return 0 };
+        let taken = pipe.take(file, offset, len_bytes);
+        if taken == 0 {
+            // Whatever is wrong with the file, reading says it better.
+            self.pipe = Pipe::Never;
+        }
+        taken
+    }
+
+    fn send_taken(&mut self, before: &[u8]) -> io::Result<()> {
+        match &mut self.pipe {
+            Pipe::Is(pipe) => pipe.send(before, self.socket),
+            Pipe::NotYet | Pipe::Never => self.write_all(before),
+        }
+    }
+
+    fn drop_taken(&mut self) {
+        self.pipe = Pipe::NotYet;
     }
 }
 

@@ -19,6 +19,9 @@
 //!   every error except a wrong magic.
 //! - A reply to a write is sent once every connection would read the new data. A reply to FLUSH, or to a request with
 //!   FUA, is sent once the data is durable, whichever connection wrote it: nothing is cached here (law 2).
+//! - A read sees every write that was acknowledged to anyone before it was asked for. Until its reply has arrived it may see
+//!   later ones too, in part: long data goes by reference from the file to the client, who copies it when it takes it
+//!   ([`Limits::splice`]). An error is known before the data is promised, and is a reply like any other.
 //! - A client's memory is bounded: see [`Limits`]. A client that is slow, silent or does not read its replies holds up
 //!   its own thread only. A handshake that takes too long is ended, or makes room for a newcomer. Who has come to its
 //!   requests stays, however long it is silent, because its disk may be mounted: a newcomer for whom there is no place is
@@ -55,7 +58,7 @@ pub use export::Export;
 pub use handshake::{Agreement, Handshake, HandshakeNext};
 pub use limits::Limits;
 pub use listen::Listen;
-pub use replies::Replies;
+pub use replies::{Replies, ReplySink};
 pub use server::{Census, Served, Server, Stopper};
 pub use transmission::{Counters, Transmission, TransmissionNext};
 

@@ -31,6 +31,9 @@ pub struct Limits {
     /// How long, after [`Stopper::stop`](crate::Stopper::stop), what was received may take to be executed and its replies to
     /// be taken, up to a day. Default 5 s.
     pub grace: Duration,
+    /// Whether long reads go from the image's file to the client without being copied here, where the disk and the system
+    /// can (Linux). Default true; without it they are read and sent, as short ones are.
+    pub splice: bool,
 }
 
 impl Default for Limits {
@@ -42,6 +45,7 @@ impl Default for Limits {
             max_option_bytes: 64 << 10,
             handshake_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(5),
+            splice: true,
         }
     }
 }

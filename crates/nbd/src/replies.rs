@@ -1,14 +1,41 @@
 //! Replies on their way out: gathered in one buffer, sent many at a time.
 
+use std::fs::File;
 use std::io::{self, Write};
 
 use crate::errno::Errno;
 use crate::protocol::{CHUNK_MAGIC, SIMPLE_REPLY_MAGIC, chunk};
+use crate::sys::FilePipe;
 
 /// Once so much is waiting it is sent, whether or not more requests are at hand. It fits the second-level cache.
 const SEND_AT_BYTES: usize = 256 << 10;
 /// What the buffer keeps between batches; a longer read gives its memory back.
 const KEEP_BYTES: usize = 2 * SEND_AT_BYTES;
+
+/// Where replies go: a writer, which may also take bytes of a file for which nothing need be copied.
+///
+/// Bytes that were taken are sent, or dropped, before anything else is written.
+pub trait ReplySink: Write {
+    /// Takes `len_bytes` of `file` from `offset` on, at most 1 MiB. Returns how many it holds now, and can
+    /// send. By default none, and then they must be read.
+    fn take(&mut self, file: &File, offset: u64, len_bytes: usize) -> usize {
+        let _ = (file, offset, len_bytes);
+        0
+    }
+
+    /// Writes `before`, and then what was taken.
+    ///
+    /// # Errors
+    /// Those of the writer: the connection is over.
+    fn send_taken(&mut self, before: &[u8]) -> io::Result<()> {
+        self.write_all(before)
+    }
+
+    /// Drops what was taken.
+    fn drop_taken(&mut self) {}
+}
+
+impl ReplySink for Vec<u8> {}
 
 /// A buffer of replies in front of a writer.
 ///
@@ -21,7 +48,10 @@ pub struct Replies<W> {
     filled: usize,
 }
 
-impl<W: Write> Replies<W> {
+impl<W: ReplySink> Replies<W> {
+    /// The most bytes of a file that are taken at once.
+    pub(crate) const TAKE_BYTES: usize = FilePipe::CAPACITY_BYTES;
+
     /// An empty buffer in front of `to`.
     #[must_use]
     pub fn new(to: W) -> Self {
@@ -43,6 +73,22 @@ impl<W: Write> Replies<W> {
             self.bytes.shrink_to_fit();
         }
         self.to.flush()
+    }
+
+    /// Takes bytes of a file, to follow what waits now; see [`ReplySink::take`].
+    pub(crate) fn take(&mut self, file: &File, offset: u64, len_bytes: usize) -> usize {
+        self.to.take(file, offset, len_bytes)
+    }
+
+    /// Sends everything that waits, and then what was taken.
+    pub(crate) fn send_taken(&mut self) -> io::Result<()> {
+        let filled = std::mem::take(&mut self.filled);
+        self.to.send_taken(&self.bytes[..filled])
+    }
+
+    /// Drops what was taken.
+    pub(crate) fn drop_taken(&mut self) {
+        self.to.drop_taken();
     }
 
     /// Sends if enough waits; fails as [`send`](Self::send) in any case.

@@ -5,7 +5,7 @@ mod block_status;
 mod read;
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io;
 
 use block_device::{ByteRange, Disk, Durability, Error, ErrorKind, Geometry, ZeroMode};
 
@@ -14,7 +14,7 @@ use crate::errno::Errno;
 use crate::handshake::Agreement;
 use crate::limits::Limits;
 use crate::protocol::{Request, command, command_flag};
-use crate::replies::Replies;
+use crate::replies::{Replies, ReplySink};
 
 /// Long reads and writes pass in pieces of about this size, so that they stay in the second-level cache and a
 /// connection's memory stays small.
@@ -129,7 +129,7 @@ impl Transmission {
     /// # Errors
     /// Those of the writer beneath `replies`, which are the end of the connection. Its flush is asked before every request,
     /// and within long ones: a writer that has been cut off ends the rest by failing there.
-    pub fn advance<W: Write>(
+    pub fn advance<W: ReplySink>(
         &mut self,
         input: &[u8],
         replies: &mut Replies<W>,
@@ -161,14 +161,14 @@ impl Transmission {
     }
 
     /// Answers a write whose data has not arrived whole: the server is stopping.
-    pub fn stop<W: Write>(&mut self, replies: &mut Replies<W>) {
+    pub fn stop<W: ReplySink>(&mut self, replies: &mut Replies<W>) {
         if let Some(write) = self.incoming.take() {
             let failure = Failure::new(Errno::Shutdown, "the server is stopping");
             self.finish(write.cookie, Err(failure), replies);
         }
     }
 
-    fn execute<W: Write>(&mut self, request: &Request, replies: &mut Replies<W>) -> io::Result<()> {
+    fn execute<W: ReplySink>(&mut self, request: &Request, replies: &mut Replies<W>) -> io::Result<()> {
         if let Err(failure) = self.check(request) {
             self.finish(request.cookie, Err(failure), replies);
             return Ok(());
@@ -282,7 +282,7 @@ impl Transmission {
     }
 
     /// Takes from `input` what belongs to `write` and is worth taking now. Keeps the rest of the write for later.
-    fn receive<W: Write>(
+    fn receive<W: ReplySink>(
         &mut self,
         mut write: IncomingWrite,
         input: &[u8],
@@ -328,7 +328,7 @@ impl Transmission {
     }
 
     /// Reads a range for its effect on the caches beneath. It is a hint: what exceeds the largest request is left out.
-    fn cache<W: Write>(&self, offset: u64, length: u64, replies: &mut Replies<W>) -> block_device::Result<()> {
+    fn cache<W: ReplySink>(&self, offset: u64, length: u64, replies: &mut Replies<W>) -> block_device::Result<()> {
         let length = length.min(u64::from(self.limits.max_request_bytes));
         if length == 0 {
             return Ok(());
@@ -339,7 +339,7 @@ impl Transmission {
         Ok(())
     }
 
-    fn finish<W: Write>(&mut self, cookie: u64, outcome: Result<(), Failure>, replies: &mut Replies<W>) {
+    fn finish<W: ReplySink>(&mut self, cookie: u64, outcome: Result<(), Failure>, replies: &mut Replies<W>) {
         match outcome {
             // Shorter than a chunk, and allowed for every reply without content.
             Ok(()) => replies.simple(cookie, None),
@@ -369,7 +369,7 @@ impl Transmission {
 }
 
 /// Does `act` for all of a range in steps, unless the connection is cut off in between.
-fn in_steps<W: Write>(
+fn in_steps<W: ReplySink>(
     offset: u64,
     length: u64,
     step_bytes: u64,

@@ -7,7 +7,7 @@ use crate::{Disk, Durability, Layer, RangeLocks};
 /// Requests that overlap wait for each other, if at least one of them changes data.
 ///
 /// So no punch meets a write half-way (law 4), and overlapping writes take effect in some order as wholes. Requests that
-/// do not overlap run side by side. A flush waits for nothing: it only speaks for writes that have returned. A
+/// do not overlap run side by side. Who has been told in which file a range lies waits for nothing when reading there. A flush waits for nothing: it only speaks for writes that have returned. A
 /// map waits for nothing either: it is a picture of one moment.
 #[derive(Debug)]
 pub struct RangeLocked {
@@ -53,5 +53,9 @@ impl Layer for RangeLocked {
     fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
         let _guard = self.locks.exclusive(range);
         self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached)
+    }
+
+    fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
+        self.disk.file_range(range.start(), range.len())
     }
 }

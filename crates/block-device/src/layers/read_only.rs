@@ -46,4 +46,9 @@ impl Layer for ReadOnly {
     fn write_zeroes(&self, _: ByteRange, _: ZeroMode) -> Result<ZeroEffect> {
         refuse("zero")
     }
+
+    #[cfg(feature = "std")]
+    fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
+        self.disk.file_range(range.start(), range.len())
+    }
 }

@@ -242,6 +242,10 @@ impl Layer for SpaceGuard {
             self.guarded("zero", range, zero)
         }
     }
+
+    fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
+        self.disk.file_range(range.start(), range.len())
+    }
 }
 
 impl fmt::Debug for SpaceGuard {

@@ -80,4 +80,11 @@ impl Layer for Stats {
         let result = self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached);
         self.count(&self.counters.zeroings, Some((&self.counters.zeroed_bytes, range.len())), result)
     }
+
+    fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
+        let found = self.disk.file_range(range.start(), range.len())?;
+        self.counters.reads.fetch_add(1, Relaxed);
+        self.counters.read_bytes.fetch_add(range.len(), Relaxed);
+        Some(found)
+    }
 }

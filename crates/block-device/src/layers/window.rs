@@ -88,4 +88,9 @@ impl Layer for Window {
         })?;
         Ok(allocated)
     }
+
+    #[cfg(feature = "std")]
+    fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
+        self.disk.file_range(self.outer(range.start()), range.len())
+    }
 }

@@ -197,4 +197,8 @@ impl Layer for Written {
         self.map.mark(range);
         result
     }
+
+    fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
+        self.disk.file_range(range.start(), range.len())
+    }
 }

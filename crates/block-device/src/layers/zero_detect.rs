@@ -56,4 +56,9 @@ impl Layer for ZeroDetect {
         }
         run.map_or(Ok(()), |(last, zero)| emit(last, zero))
     }
+
+    #[cfg(feature = "std")]
+    fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
+        self.disk.file_range(range.start(), range.len())
+    }
 }

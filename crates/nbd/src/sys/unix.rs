@@ -1,5 +1,7 @@
 //! UNIX sockets and TCP through `std` and `rustix`.
 
+mod file_pipe;
+
 use std::io::{self, ErrorKind as IoKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,6 +16,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use crate::listen::Address;
+
+pub(crate) use file_pipe::FilePipe;
 
 const BACKLOG: i32 = 128;
 /// The first descriptor passed on by systemd.

@@ -3,6 +3,7 @@
 //! Shutting a socket down does not wake a thread of ours that waits in it, as it does elsewhere. So sockets never block,
 //! and whoever waits for one waits for a [`Bell`] too.
 
+use std::fs::File;
 use std::io::{self, ErrorKind as IoKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
@@ -236,5 +237,30 @@ impl Write for &Socket {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Not supported here: bytes of a file are read, and sent.
+pub(crate) struct FilePipe {
+    never: std::convert::Infallible,
+}
+
+impl FilePipe {
+    /// The most bytes it takes.
+    pub(crate) const CAPACITY_BYTES: usize = 1 << 20;
+
+    /// Not supported here.
+    pub(crate) fn new() -> io::Result<Self> {
+        Err(IoKind::Unsupported.into())
+    }
+
+    /// Not supported here.
+    pub(crate) fn take(&mut self, _: &File, _: u64, _: usize) -> usize {
+        match self.never {}
+    }
+
+    /// Not supported here.
+    pub(crate) fn send(&mut self, _: &[u8], _: &Socket) -> io::Result<()> {
+        match self.never {}
     }
 }

@@ -1,6 +1,5 @@
 //! BLOCK_STATUS: the disk's map as `base:allocation`.
 
-use std::io::Write;
 use std::ops::ControlFlow;
 
 use block_device::{Extent, ExtentKind};
@@ -8,7 +7,7 @@ use block_device::{Extent, ExtentKind};
 use super::Transmission;
 use crate::handshake::BASE_ALLOCATION_ID;
 use crate::protocol::{Request, chunk, command, command_flag, state};
-use crate::replies::Replies;
+use crate::replies::{Replies, ReplySink};
 
 /// The flags of an extent. A client may write where HOLE is clear without fear of a full host, which is true of whatever
 /// is allocated, written or not.
@@ -23,7 +22,7 @@ const fn flags_of(kind: ExtentKind) -> u32 {
 impl Transmission {
     /// Answers a BLOCK_STATUS that has been checked: neighbours with the same flags joined, and no more extents than
     /// allowed. A client asks again from where the answer ends.
-    pub(super) fn block_status<W: Write>(&mut self, request: &Request, replies: &mut Replies<W>) {
+    pub(super) fn block_status<W: ReplySink>(&mut self, request: &Request, replies: &mut Replies<W>) {
         let &Request { flags, cookie, offset, length, .. } = request;
         let most = if flags & command_flag::REQ_ONE != 0 { 1 } else { self.limits.max_extents.max(1) };
         let mark = replies.mark();

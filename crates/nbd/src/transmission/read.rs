@@ -1,13 +1,14 @@
-//! READ: into the reply buffer, in place; holes as their lengths where that pays.
+//! READ: into the reply buffer, in place; long data from the file to the socket without copying, and holes as their lengths,
+//! where that pays.
 
-use std::io::{self, Write};
+use std::io;
 use std::ops::ControlFlow;
 
 use block_device::{ByteRange, Extent};
 
 use super::{Failure, PIECE_BYTES, Transmission, byte_count};
 use crate::protocol::{Request, chunk, command, command_flag};
-use crate::replies::Replies;
+use crate::replies::{Replies, ReplySink};
 
 /// The shortest read for which the map is asked. Below, asking costs more than sending zeroes.
 const ASK_FROM_BYTES: u64 = 128 << 10;
@@ -15,6 +16,10 @@ const ASK_FROM_BYTES: u64 = 128 << 10;
 const MIN_HOLE_BYTES: u64 = 16 << 10;
 /// How far beyond the read the map is asked, so that the next reads need not ask.
 const LOOK_AHEAD_BYTES: u64 = 1 << 30;
+/// The shortest data that is taken from the file by reference: below, copying costs less than handling pages one by one.
+const TAKE_FROM_BYTES: u64 = 128 << 10;
+/// Data off this grid would take one page more than there is room for; it is copied.
+const PAGE_BYTES: u64 = 4096;
 /// The most parts a read is split into; the rest is sent as data.
 const MAX_PARTS: usize = 128;
 
@@ -26,7 +31,7 @@ struct Part {
 
 impl Transmission {
     /// Answers a READ that has been checked.
-    pub(super) fn read<W: Write>(&mut self, request: &Request, replies: &mut Replies<W>) -> io::Result<()> {
+    pub(super) fn read<W: ReplySink>(&mut self, request: &Request, replies: &mut Replies<W>) -> io::Result<()> {
         let &Request { flags, cookie, offset, length, .. } = request;
         if !self.agreement.structured_replies {
             return self.read_simple(request, replies);
@@ -50,19 +55,31 @@ impl Transmission {
                 self.counters.bytes_read += part.range.len();
                 continue;
             }
-            for piece in part.range.chunks(PIECE_BYTES as u64) {
-                let last = last_part && piece.end() == part.range.end();
-                if !self.data_chunk(cookie, piece, last, replies) {
-                    return Ok(());
-                }
+            let mut rest = Some(part.range);
+            while let Some(range) = rest {
+                let Some(sent_bytes) = self.next_chunk(cookie, range, last_part, replies)? else { return Ok(()) };
                 replies.send_if_full()?;
+                rest = range.after(range.start() + sent_bytes);
             }
         }
         Ok(())
     }
 
-    fn read_simple<W: Write>(&mut self, request: &Request, replies: &mut Replies<W>) -> io::Result<()> {
+    fn read_simple<W: ReplySink>(&mut self, request: &Request, replies: &mut Replies<W>) -> io::Result<()> {
         let &Request { cookie, offset, length, .. } = request;
+        if let Ok(range) = ByteRange::at(offset, u64::from(length))
+            && length as usize <= Replies::<W>::TAKE_BYTES
+        {
+            match self.take(range, replies) {
+                0 => {}
+                taken_bytes if taken_bytes == range.len() => {
+                    replies.simple(cookie, None);
+                    self.counters.bytes_read += taken_bytes;
+                    return replies.send_taken();
+                }
+                _ => replies.drop_taken(),
+            }
+        }
         let mark = replies.mark();
         let in_pieces = length as usize > PIECE_BYTES;
         let result = if !in_pieces {
@@ -92,10 +109,53 @@ impl Transmission {
         Ok(())
     }
 
+    /// The next chunk of `range`, which is all data, and how much of it that is. None if it became the error that ends the reply.
+    fn next_chunk<W: ReplySink>(
+        &mut self,
+        cookie: u64,
+        range: ByteRange,
+        last_part: bool,
+        replies: &mut Replies<W>,
+    ) -> io::Result<Option<u64>> {
+        let longest = |bytes: usize| range.chunks(bytes as u64).next().expect("a range is not empty");
+        let piece = longest(Replies::<W>::TAKE_BYTES);
+        let taken_bytes = self.take(piece, replies);
+        if taken_bytes > 0 {
+            let last = last_part && range.len() == taken_bytes;
+            let length = u32::try_from(taken_bytes + 8).expect("at most a request");
+            replies.chunk(cookie, chunk::OFFSET_DATA, if last { chunk::DONE } else { 0 }, length);
+            replies.put(&range.start().to_be_bytes());
+            replies.send_taken()?;
+            self.counters.bytes_read += taken_bytes;
+            return Ok(Some(taken_bytes));
+        }
+        let piece = longest(PIECE_BYTES);
+        let last = last_part && piece.end() == range.end();
+        Ok(self.data_chunk(cookie, piece, last, replies).then_some(piece.len()))
+    }
+
+    /// Takes `range` from the file that it lies in, if that pays and can be. Returns how many bytes were taken, which are then
+    /// certain to be there.
+    fn take<W: ReplySink>(&self, range: ByteRange, replies: &mut Replies<W>) -> u64 {
+        if !self.limits.splice || range.len() < TAKE_FROM_BYTES || !range.start().is_multiple_of(PAGE_BYTES) {
+            return 0;
+        }
+        match self.disk.file_range(range.start(), range.len()) {
+            Some((file, offset)) => replies.take(file, offset, byte_count(range)) as u64,
+            None => 0,
+        }
+    }
+
     /// One chunk of data; false if it became the error that ends the reply.
     ///
     /// The bytes are here before the chunk is sent, so the last one may say that the reply is complete.
-    fn data_chunk<W: Write>(&mut self, cookie: u64, range: ByteRange, last: bool, replies: &mut Replies<W>) -> bool {
+    fn data_chunk<W: ReplySink>(
+        &mut self,
+        cookie: u64,
+        range: ByteRange,
+        last: bool,
+        replies: &mut Replies<W>,
+    ) -> bool {
         let mark = replies.mark();
         let length = u32::try_from(range.len() + 8).expect("at most a request");
         replies.chunk(cookie, chunk::OFFSET_DATA, if last { chunk::DONE } else { 0 }, length);

@@ -9,5 +9,6 @@ mod replies;
 mod requests;
 mod seeded;
 mod server;
+mod splice;
 mod stopping;
 mod sys_unix;

@@ -151,6 +151,8 @@ impl std::io::Write for Lengths {
     }
 }
 
+impl nbd::ReplySink for Lengths {}
+
 #[test]
 fn no_reply_takes_more_memory_than_promised() {
     let most = |style, flags, length| {
