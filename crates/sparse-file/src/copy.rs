@@ -126,7 +126,8 @@ pub struct CopyReport {
 ///
 /// Where the file systems can share extents the copy is a clone, unless [`CopyOptions`] ask for another allocation than
 /// the source has. Otherwise data extents are copied, several at a time, in a few megabytes of memory; what reads as
-/// zeroes by the map (holes, and parts allocated and never written) becomes a hole. Nothing is allocated ahead.
+/// zeroes by the map (holes, and parts allocated and never written) becomes a hole. Nothing is allocated ahead but
+/// the extent that is about to be written, where that is found to be faster.
 ///
 /// On NTFS the named streams of the source come along, where the file system of the destination has such streams; a
 /// stream can also be the source or the destination itself, and is copied alone then.

@@ -21,9 +21,7 @@ const TRIAL_BYTES: u64 = 8 << 20;
 
 /// Copies the data extents.
 pub(super) fn by_extents(source: &SparseFile, target: &SparseFile, walk: &mut Walk<'_>) -> Result<Tally> {
-    // The kernel knows nothing of files on simulated volumes.
-    let known = source.as_file().is_some() && target.as_file().is_some();
-    let ways = Ways { in_kernel: AtomicBool::new(known), kernel: Trial::default(), ours: Trial::default() };
+    let ways = Ways::between(source, target);
     walk.run(&|extents, buffer| {
         let buffer_bytes = buffer.len();
         let mut tally = Tally::default();
@@ -34,49 +32,90 @@ pub(super) fn by_extents(source: &SparseFile, target: &SparseFile, walk: &mut Wa
                 continue;
             }
             let began = Instant::now();
-            let by_kernel = ways.prefer_kernel(range);
-            let rest = if by_kernel { copy_in_kernel(source, target, range, &ways.in_kernel)? } else { Some(range) };
+            let way = ways.choose(range);
+            let rest = match way {
+                Way::Kernel => copy_in_kernel(source, target, range, ways.possible(Way::Kernel))?,
+                Way::Ours => Some(range),
+                Way::Allocated => {
+                    // Whatever is wrong, writing says it precisely.
+                    if target.allocate(range).is_err() {
+                        ways.possible(Way::Allocated).store(false, Relaxed);
+                    }
+                    Some(range)
+                }
+            };
             for (at, len) in rest.into_iter().flat_map(|rest| pieces(rest, buffer_bytes)) {
                 source.read_at(at, &mut buffer[..len])?;
                 target.write_at(at, &buffer[..len])?;
             }
-            ways.learn(by_kernel, range, began.elapsed());
+            ways.learn(way, range, began.elapsed());
             tally.copied += range.len();
         }
         Ok(tally)
     })
 }
 
-/// Two ways for the data: inside the kernel, or through our memory.
+/// How the data of an extent comes across.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Inside the kernel.
+    Kernel,
+    /// Through our memory.
+    Ours,
+    /// Through our memory, into space that was allocated in one call before.
+    Allocated,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Kernel, Self::Ours, Self::Allocated];
+}
+
+/// The ways, and what each was found to cost.
 ///
 /// File servers copy by themselves, and the kernel's way is many times faster there. On a local disk it can be the slower
-/// one (ext4 gets single pages from it). No call tells which, so the first megabytes are timed.
-struct Ways {
-    /// False once the kernel said that it cannot.
-    in_kernel: AtomicBool,
-    kernel: Trial,
-    ours: Trial,
-}
+/// one (ext4 gets single pages from it). Allocated space spares ext4 a reservation for each block, and has tmpfs clear
+/// each page before it is written. No call tells which, so the first megabytes are timed.
+struct Ways([Trial; Way::ALL.len()]);
 
 #[derive(Default)]
 struct Trial {
+    possible: AtomicBool,
     bytes: AtomicU64,
     nanoseconds: AtomicU64,
 }
 
 impl Ways {
-    fn prefer_kernel(&self, range: ByteRange) -> bool {
-        if !self.in_kernel.load(Relaxed) || range.len() <= SMALL_EXTENT_BYTES {
-            return self.in_kernel.load(Relaxed);
-        }
-        if self.kernel.bytes.load(Relaxed) < TRIAL_BYTES {
-            return true;
-        }
-        self.ours.bytes.load(Relaxed) >= TRIAL_BYTES && self.kernel.cost() <= self.ours.cost()
+    fn between(source: &SparseFile, target: &SparseFile) -> Self {
+        // The kernel knows nothing of files on simulated volumes; and NTFS allocates all of a file or nothing.
+        let known = source.as_file().is_some() && target.as_file().is_some();
+        Self(Way::ALL.map(|way| {
+            let possible = match way {
+                Way::Kernel => known,
+                Way::Ours => true,
+                Way::Allocated => known && !target.backing.needs_mark(),
+            };
+            Trial { possible: possible.into(), ..Trial::default() }
+        }))
     }
 
-    fn learn(&self, by_kernel: bool, range: ByteRange, took: Duration) {
-        let trial = if by_kernel { &self.kernel } else { &self.ours };
+    fn choose(&self, range: ByteRange) -> Way {
+        let small = range.len() <= SMALL_EXTENT_BYTES;
+        let possible = || Way::ALL.into_iter().filter(|&way| self.possible(way).load(Relaxed));
+        let untried = |way: &Way| small || self.trial(*way).bytes.load(Relaxed) < TRIAL_BYTES;
+        possible().find(untried).or_else(|| possible().min_by_key(|&way| self.trial(way).cost())).unwrap_or(Way::Ours)
+    }
+
+    fn trial(&self, way: Way) -> &Trial {
+        &self.0[way as usize]
+    }
+
+    /// False once the system said that it cannot.
+    fn possible(&self, way: Way) -> &AtomicBool {
+        &self.trial(way).possible
+    }
+
+    fn learn(&self, way: Way, range: ByteRange, took: Duration) {
+        let trial = self.trial(way);
         if range.len() > SMALL_EXTENT_BYTES && trial.bytes.load(Relaxed) < TRIAL_BYTES {
             trial.nanoseconds.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX >> 8), Relaxed);
             trial.bytes.fetch_add(range.len(), Relaxed);
