@@ -9,10 +9,12 @@
 //! - `FIEMAP_FLAG_SYNC` flushes the whole file first. Beneath a guest that writes, that would stall the guest at
 //!   every batch; where the page cache is clean it costs nothing, and a long map takes half the time.
 //!
-//! So the first, small batch is confirmed by `SEEK_DATA`, and what follows is synchronised if nothing is dirty by then.
+//! So the first, small batch is confirmed by `SEEK_DATA`, and what follows is synchronised if nothing is dirty by then, or
+//! nobody has written for a while.
 
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
@@ -27,6 +29,9 @@ const BATCH_EXTENTS: std::ops::RangeInclusive<usize> = 64..=8192;
 const BLIND_BYTES: u64 = MAX_OFFSET - 0xFFFF;
 /// Extents in one batch of `SEEK_DATA`.
 const SEEK_EXTENTS: usize = 1024;
+
+/// Twice the time for which Linux keeps what is to be written (`vm.dirty_expire_centisecs`), if nobody has changed that.
+const AT_REST: Duration = Duration::from_secs(60);
 
 /// Reads the map of one file, batch by batch.
 #[derive(Debug)]
@@ -61,7 +66,10 @@ impl<'a> Mapper<'a> {
                     let until = accept(self.file, range, &listed, self.believe, found)?;
                     if buffer.is_full(&listed) && buffer.capacity() < *BATCH_EXTENTS.end() {
                         *buffer = fiemap::Buffer::new(*BATCH_EXTENTS.end());
-                        if range.after(until).is_some_and(|rest| cache::is_clean(self.file, rest)) {
+                        if range
+                            .after(until)
+                            .is_some_and(|rest| is_at_rest(self.file) || cache::is_clean(self.file, rest))
+                        {
                             self.believe = Believe::Synchronised;
                         }
                     }
@@ -78,6 +86,13 @@ impl<'a> Mapper<'a> {
     pub(crate) fn tells_unwritten(&self) -> bool {
         self.fiemap.is_some()
     }
+}
+
+/// Whether nobody has written to `file` for so long that the system has stored it by itself. Asking the page cache costs
+/// more than the map where much of the file is in it. Where this is wrong, there is a little to flush.
+fn is_at_rest(file: &File) -> bool {
+    let modified = file.metadata().and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|since| since > AT_REST))
 }
 
 /// Turns what `FIEMAP` listed into extents without gaps, asking about every run that is not data if need be.
