@@ -12,6 +12,8 @@
 //!                           |  Plan: ranges, gain, what was left alone and why
 //!       fingerprint ----> carry_out ----> fingerprint
 //!                           |  Outcome: the host's own figures, before and after
+//!
+//!       trim: both in one pass; zeroes go while the next ones are looked for
 //! ```
 //!
 //! What is guaranteed:
@@ -28,13 +30,14 @@
 
 mod carry_out;
 mod fingerprint;
+mod judge;
 mod observer;
 pub mod online;
 mod plan;
 mod scan;
 mod survey;
 
-pub use carry_out::{Outcome, carry_out};
+pub use carry_out::{Outcome, Trimmed, carry_out, trim, trim_with};
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use observer::{Observer, Phase};
 pub use plan::{LeftAlone, Plan, PlanOptions, plan, plan_with};

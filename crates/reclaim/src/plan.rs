@@ -3,7 +3,8 @@
 use block_device::{ByteRange, DiscardEffect, Disk, Geometry, Result};
 
 use crate::Observer;
-use crate::scan::{Found, scan};
+use crate::judge;
+use crate::scan::{Found, Walk, scan};
 use crate::survey::{is_refusal, plan_volumes};
 
 /// What to look for.
@@ -13,6 +14,8 @@ pub struct PlanOptions {
     pub zeros_only: bool,
     /// What lies between partitions counts as free, too: see [`volume::gaps`].
     pub gaps: bool,
+    /// One thread reads and judges, in place of as many as there are processors.
+    pub one_thread: bool,
 }
 
 /// What can be freed on one disk, as long as nobody writes to it.
@@ -81,17 +84,28 @@ pub struct LeftAlone {
 /// As [`plan_with`]. A partition table or file system that refuses, contradicts itself or is not read yet is no error:
 /// it is [left alone](Plan::refused).
 pub fn plan(disk: &Disk, options: &PlanOptions, observer: &mut dyn Observer) -> Result<Plan> {
-    let zeros = |observer| plan_with(disk, &mut std::iter::empty(), observer);
+    find(disk, options, Walk { threads: judge::threads_for(options), freeing: None }, observer)
+}
+
+pub(crate) fn find(disk: &Disk, options: &PlanOptions, walk: Walk<'_>, observer: &mut dyn Observer) -> Result<Plan> {
+    let zeros = |walk, observer| find_with(disk, &mut std::iter::empty(), walk, observer);
     if options.zeros_only || disk.geometry().discard.effect == DiscardEffect::Ignored {
-        return zeros(observer);
+        return zeros(walk, observer);
     }
     match volume::inspect(disk) {
         Ok(contents) => {
             let gaps = if options.gaps { volume::gaps(disk) } else { Ok(Vec::new()) };
-            plan_volumes(disk, &contents, gaps, &|volume| Ok(Box::new(volume::free_space(disk, volume)?)), observer)
+            plan_volumes(
+                disk,
+                &contents,
+                gaps,
+                &|volume| Ok(Box::new(volume::free_space(disk, volume)?)),
+                walk,
+                observer,
+            )
         }
         Err(error) if is_refusal(&error) => {
-            let mut plan = zeros(observer)?;
+            let mut plan = zeros(walk, observer)?;
             plan.refused.push(LeftAlone::after(&error, disk.range(), "the whole disk".to_owned()));
             Ok(plan)
         }
@@ -116,6 +130,16 @@ pub fn plan_with(
     free: &mut dyn Iterator<Item = Result<ByteRange>>,
     observer: &mut dyn Observer,
 ) -> Result<Plan> {
+    let threads = judge::threads_for(&PlanOptions::default());
+    find_with(disk, free, Walk { threads, freeing: None }, observer)
+}
+
+pub(crate) fn find_with(
+    disk: &Disk,
+    free: &mut dyn Iterator<Item = Result<ByteRange>>,
+    walk: Walk<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Plan> {
     let geometry = disk.geometry();
     if geometry.discard.effect == DiscardEffect::Ignored {
         let mut plan = Plan::new(disk, Found::default());
@@ -125,7 +149,7 @@ pub fn plan_with(
     if !geometry.read_only {
         disk.flush()?;
     }
-    Ok(Plan::new(disk, scan(disk, free, observer)?))
+    Ok(Plan::new(disk, scan(disk, free, walk, observer)?))
 }
 
 fn ignores_discards(disk: &Disk) -> LeftAlone {

@@ -1,21 +1,26 @@
 //! The one pass: extents and free runs in, ranges to free out.
 //!
 //! Three stages, each streaming. The disk's extents become [`Stretch`]es of whole granules ([`Aligner`]). A stretch is
-//! cut where free runs cover whole granules, which need no reading. The rest is read in pieces and judged granule by
-//! granule ([`Scanner`]).
+//! cut where free runs cover whole granules, which need no reading ([`Scanner`]). The rest is read in pieces and judged
+//! granule by granule (`judge`), by several threads while this one goes on.
 
 use std::ops::ControlFlow;
+use std::thread;
 
-use block_device::{ByteRange, Disk, Extent, Result, is_zero};
+use block_device::{ByteRange, Disk, Extent, Result};
 
 use crate::Observer;
+use crate::carry_out::Freeing;
+use crate::judge::{Batch, Judged, Judges, Part, Reason, piece_bytes, push_joined};
 use crate::observer::{Phase, Watch};
+use crate::survey::is_refusal;
 
-/// How much is read at once: small enough to stay in a core's cache between being read and being judged.
-const PIECE_BYTES: u64 = 256 << 10;
+/// What a thread is given to read at a time, and of how many parts.
+const BATCH_BYTES: u64 = 2 << 20;
+const BATCH_PARTS: usize = 512;
 
 /// What the pass found.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
     /// To free: whole granules, ascending, joined.
     pub(crate) ranges: Vec<ByteRange>,
@@ -23,22 +28,6 @@ pub(crate) struct Found {
     pub(crate) may_change: Vec<ByteRange>,
     pub(crate) zero_bytes: u64,
     pub(crate) free_space_bytes: u64,
-}
-
-/// Why a granule can go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reason {
-    Zero,
-    FreeSpace,
-}
-
-/// Appends `range`, which lies behind all that came before, joined to the last one if they touch.
-pub(crate) fn push_joined(ranges: &mut Vec<ByteRange>, range: ByteRange) -> Result<()> {
-    match ranges.last_mut() {
-        Some(last) if last.end() == range.start() => *last = ByteRange::new(last.start(), range.end())?,
-        _ => ranges.push(range),
-    }
-    Ok(())
 }
 
 /// A run of whole granules with something allocated in each.
@@ -130,9 +119,9 @@ impl<'a> FreeRuns<'a> {
         Ok(self.next)
     }
 
-    /// Collects the runs inside `piece`, cut to it. Later calls ask for what lies behind it.
-    fn inside(&mut self, piece: ByteRange, runs: &mut Vec<ByteRange>) -> Result<()> {
-        runs.clear();
+    /// The runs inside `piece`, cut to it. Later calls ask for what lies behind it.
+    fn inside(&mut self, piece: ByteRange) -> Result<Vec<ByteRange>> {
+        let mut runs = Vec::new();
         while let Some(run) = self.at(piece.start())? {
             let Some(part) = run.intersect(piece) else { break };
             runs.push(part);
@@ -141,7 +130,7 @@ impl<'a> FreeRuns<'a> {
             }
             self.advance()?;
         }
-        Ok(())
+        Ok(runs)
     }
 
     /// Runs to the end: a source that fails late has failed for all that it said before.
@@ -153,145 +142,153 @@ impl<'a> FreeRuns<'a> {
     }
 }
 
-struct Scanner<'a> {
-    disk: &'a Disk,
+struct Scanner<'scope, 'env> {
     granularity: u64,
-    free: FreeRuns<'a>,
-    watch: Watch<'a>,
-    found: Found,
-    buffer: Vec<u8>,
-    free_here: Vec<ByteRange>,
+    piece_bytes: u64,
+    free: FreeRuns<'env>,
+    judges: Judges<'scope, 'env>,
+    batch: Batch,
+    batch_bytes: u64,
+    verdicts: Verdicts<'env>,
 }
 
-impl Scanner<'_> {
-    fn judge(&mut self, stretch: &Stretch) -> Result<()> {
+impl Scanner<'_, '_> {
+    fn add(&mut self, stretch: &Stretch) -> Result<()> {
         let granules = stretch.granules;
-        if stretch.known_zero {
-            self.emit(granules, stretch.allocated_bytes, Reason::Zero)?;
-            return self.watch.step(stretch.allocated_bytes);
-        }
         // Only a stretch of one granule has holes in it.
         let allocated_in = |part: ByteRange| part.len().min(stretch.allocated_bytes);
+        let part = |granules, known, free| Part { granules, allocated_bytes: allocated_in(granules), known, free };
+        if stretch.known_zero {
+            return self.push(part(granules, Some(Reason::Zero), Vec::new()));
+        }
         let mut at = granules.start();
         while let Some(rest) = granules.after(at) {
             let free = self.free.at(at)?.and_then(|run| run.intersect(rest)?.align_inward(self.granularity));
-            let part = match free {
-                Some(free) if free.start() == at => {
-                    self.emit(free, allocated_in(free), Reason::FreeSpace)?;
-                    push_joined(&mut self.found.may_change, free)?;
-                    free
-                }
+            let next = match free {
+                Some(free) if free.start() == at => part(free, Some(Reason::FreeSpace), Vec::new()),
                 _ => {
-                    let piece = rest.before(at.saturating_add(self.buffer.len() as u64)).unwrap_or(rest);
-                    self.judge_piece(piece, &allocated_in)?;
-                    piece
+                    let piece = rest.before(at.saturating_add(self.piece_bytes)).unwrap_or(rest);
+                    part(piece, None, self.free.inside(piece)?)
                 }
             };
-            self.watch.step(allocated_in(part))?;
-            at = part.end();
+            at = next.granules.end();
+            self.push(next)?;
         }
         Ok(())
     }
 
-    /// Reads `piece`, whose first granule is not all free, and judges its granules.
-    fn judge_piece(&mut self, piece: ByteRange, allocated_in: &dyn Fn(ByteRange) -> u64) -> Result<()> {
-        let mut free_here = std::mem::take(&mut self.free_here);
-        let mut buffer = std::mem::take(&mut self.buffer);
-        self.free.inside(piece, &mut free_here)?;
-        // Free granules at the end need no reading; those in between are read along.
-        let end_free = free_here.last().and_then(|run| run.align_inward(self.granularity));
-        let to_read = match end_free {
-            Some(run) if run.end() == piece.end() => piece.before(run.start()).unwrap_or(piece),
-            _ => piece,
-        };
-        self.disk.read(to_read.start(), &mut buffer[..index(to_read.len())])?;
-
-        let mut runs = free_here.as_slice();
-        for granule in piece.chunks(self.granularity) {
-            while let [first, later @ ..] = runs
-                && first.end() <= granule.start()
-            {
-                runs = later;
-            }
-            let bytes =
-                |part: ByteRange| &buffer[index(part.start() - piece.start())..index(part.end() - piece.start())];
-            let free = runs.iter().map_while(|run| run.intersect(granule));
-            let reason = if runs.first().is_some_and(|run| run.contains(granule)) {
-                Reason::FreeSpace
-            } else if is_zero(bytes(granule)) {
-                Reason::Zero
-            } else if runs.first().is_some_and(|run| run.intersect(granule).is_some())
-                && owned(granule, free.clone()).all(|part| is_zero(bytes(part)))
-            {
-                Reason::FreeSpace
-            } else {
-                continue;
-            };
-            self.emit(granule, allocated_in(granule), reason)?;
-            if reason == Reason::FreeSpace {
-                for part in free {
-                    push_joined(&mut self.found.may_change, part)?;
-                }
-            }
+    fn push(&mut self, part: Part) -> Result<()> {
+        if part.known.is_none() {
+            self.batch_bytes += part.granules.len();
         }
-        (self.free_here, self.buffer) = (free_here, buffer);
+        self.batch.0.push(part);
+        if self.batch_bytes < BATCH_BYTES && self.batch.0.len() < BATCH_PARTS {
+            return Ok(());
+        }
+        self.batch_bytes = 0;
+        match self.judges.hand_in(std::mem::take(&mut self.batch))? {
+            Some(judged) => self.verdicts.add(judged),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for all that is under way.
+    fn finish(&mut self) -> Result<()> {
+        let last = self.judges.hand_in(std::mem::take(&mut self.batch))?;
+        last.map_or(Ok(()), |judged| self.verdicts.add(judged))?;
+        while let Some(judged) = self.judges.receive()? {
+            self.verdicts.add(judged)?;
+        }
         Ok(())
     }
+}
 
-    fn emit(&mut self, granules: ByteRange, allocated_bytes: u64, reason: Reason) -> Result<()> {
-        match reason {
-            Reason::Zero => self.found.zero_bytes += allocated_bytes,
-            Reason::FreeSpace => self.found.free_space_bytes += allocated_bytes,
+/// Where the verdicts go, in the order of the disk.
+struct Verdicts<'a> {
+    watch: Watch<'a>,
+    found: Found,
+    /// Frees zeroes at once, in place of listing them.
+    freeing: Option<&'a mut Freeing>,
+}
+
+impl Verdicts<'_> {
+    fn add(&mut self, judged: Judged) -> Result<()> {
+        for (granules, reason) in judged.granules {
+            match &mut self.freeing {
+                Some(freeing) if reason == Reason::Zero => freeing.add(granules, &mut self.watch)?,
+                _ => push_joined(&mut self.found.ranges, granules)?,
+            }
         }
-        push_joined(&mut self.found.ranges, granules)
+        for range in judged.may_change {
+            push_joined(&mut self.found.may_change, range)?;
+        }
+        match &mut self.freeing {
+            Some(freeing) => freeing.zero_bytes += judged.zero_bytes,
+            None => self.found.zero_bytes += judged.zero_bytes,
+        }
+        self.found.free_space_bytes += judged.free_space_bytes;
+        self.watch.step(judged.done_bytes)
     }
 }
 
-/// The parts of `granule` that are in none of the `free` runs, which lie inside it.
-fn owned(granule: ByteRange, free: impl Iterator<Item = ByteRange>) -> impl Iterator<Item = ByteRange> {
-    let ends = free.map(Some).chain(std::iter::once(None));
-    ends.scan(granule.start(), move |at, run| {
-        let (start, next) = run.map_or((granule.end(), granule.end()), |run| (run.start(), run.end()));
-        let gap = ByteRange::new(*at, start).ok();
-        *at = next;
-        Some(gap)
-    })
-    .flatten()
+/// How the disk is walked.
+pub(crate) struct Walk<'a> {
+    /// How many threads read.
+    pub(crate) threads: usize,
+    /// Frees zeroes as they are found: they are not listed then.
+    pub(crate) freeing: Option<&'a mut Freeing>,
 }
 
-/// An index into a buffer that is shorter than the address space.
-fn index(bytes: u64) -> usize {
-    usize::try_from(bytes).expect("inside a buffer in memory")
+impl Walk<'_> {
+    /// One of several walks.
+    pub(crate) fn again(&mut self) -> Walk<'_> {
+        Walk { threads: self.threads, freeing: self.freeing.as_deref_mut() }
+    }
 }
 
 /// Walks the disk once. See [`plan_with`](crate::plan_with).
 pub(crate) fn scan(
     disk: &Disk,
     free: &mut dyn Iterator<Item = Result<ByteRange>>,
+    walk: Walk<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Found> {
     let granularity = disk.geometry().discard.granularity_bytes;
     let Some(whole) = disk.range().align_inward(granularity) else { return Ok(Found::default()) };
-    let piece_bytes = (PIECE_BYTES / granularity).max(1) * granularity;
-    let mut scanner = Scanner {
-        disk,
-        granularity,
-        free: FreeRuns::new(free)?,
-        watch: Watch::start(observer, Phase::Scanning, disk.allocated_bytes()?)?,
-        found: Found::default(),
-        buffer: vec![0; index(piece_bytes.min(whole.len()))],
-        free_here: Vec::new(),
-    };
-    let mut aligner = Aligner { granularity, end: whole.end(), edge: None };
+    let free = FreeRuns::new(free)?;
+    let watch = Watch::start(observer, Phase::Scanning, disk.allocated_bytes()?)?;
+    let verdicts = Verdicts { watch, found: Found::default(), freeing: walk.freeing };
+    thread::scope(|scope| {
+        let mut scanner = Scanner {
+            granularity,
+            piece_bytes: piece_bytes(granularity),
+            free,
+            judges: Judges::new(scope, disk, walk.threads),
+            batch: Batch::default(),
+            batch_bytes: 0,
+            verdicts,
+        };
+        let walked = scan_with(disk, whole, &mut scanner);
+        let Scanner { free, verdicts: Verdicts { mut watch, found, freeing }, .. } = scanner;
+        // Where somebody is only not believed about free space, the zeroes found so far go all the same.
+        let goes_on = walked.as_ref().err().is_none_or(is_refusal);
+        let freed = freeing.filter(|_| goes_on).map_or(Ok(()), |freeing| freeing.finish(&mut watch));
+        walked?;
+        freed?;
+        free.drain()?;
+        watch.finish();
+        Ok(found)
+    })
+}
+
+fn scan_with(disk: &Disk, whole: ByteRange, scanner: &mut Scanner<'_, '_>) -> Result<()> {
+    let mut aligner = Aligner { granularity: scanner.granularity, end: whole.end(), edge: None };
     let mut result = Ok(());
     disk.extents(0, disk.len_bytes(), &mut |extent| {
-        result = aligner.add(extent, &mut |stretch| scanner.judge(&stretch));
+        result = aligner.add(extent, &mut |stretch| scanner.add(&stretch));
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     result?;
-    aligner.flush(&mut |stretch| scanner.judge(&stretch))?;
-    let Scanner { free, watch, found, .. } = scanner;
-    free.drain()?;
-    watch.finish();
-    Ok(found)
+    aligner.flush(&mut |stretch| scanner.add(&stretch))?;
+    scanner.finish()
 }

@@ -4,7 +4,8 @@ use block_device::{ByteRange, Disk, Error, ErrorKind, Result};
 use volume::{Contents, Partition, PartitionTable, TableKind, Volume};
 
 use crate::Observer;
-use crate::plan::{LeftAlone, Plan, plan_with};
+use crate::plan::{LeftAlone, Plan, find_with};
+use crate::scan::Walk;
 
 /// Free runs of one volume: ranges of the disk, ascending.
 pub(crate) type Runs<'a> = Box<dyn Iterator<Item = Result<ByteRange>> + 'a>;
@@ -86,6 +87,7 @@ pub(crate) fn plan_volumes(
     contents: &Contents,
     gaps: Result<Vec<ByteRange>>,
     open: &Open<'_>,
+    mut walk: Walk<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Plan> {
     let claims = claims(disk, contents);
@@ -120,7 +122,7 @@ pub(crate) fn plan_volumes(
         }
         owners = trusted;
         let mut free = FreeSpace { sources, current: 0, rest: None, shared: &shared, failed: None };
-        match plan_with(disk, &mut free, observer) {
+        match find_with(disk, &mut free, walk.again(), observer) {
             Ok(mut plan) => {
                 plan.refused.append(&mut refused);
                 plan.refused.sort_by_key(|left| left.range);

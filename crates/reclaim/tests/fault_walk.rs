@@ -10,7 +10,7 @@ use block_device::{
     fault_walk,
 };
 use reclaim::online::{Online, Pace};
-use reclaim::{Plan, carry_out, fingerprint, plan_with};
+use reclaim::{Plan, carry_out, fingerprint, plan_with, trim_with};
 use support::{GRANULE, Odd, allocated, assert_same_outside, content, memory, range, write};
 
 /// Data, zeroes, free space and holes in turns: eight groups of eight granules.
@@ -102,6 +102,28 @@ fn carrying_out_fails_clearly_loses_nothing_and_completes_the_second_time() {
     }
     eprintln!("carry_out: {met} faults met");
     assert!(met > 100, "{met}");
+}
+
+#[test]
+fn one_pass_fails_clearly_loses_nothing_and_completes_the_second_time() {
+    let original = disk();
+    let make = || Odd::new(Disk::new(original.clone()).unwrap()).wrap();
+    let trim = |disk: &Disk| trim_with(disk, &mut free().into_iter().map(Ok), &mut ());
+    let before = content(&make());
+    let may_change = support::plan_with(&make(), &free()).may_change().to_vec();
+    let done = make();
+    assert!(trim(&done).unwrap().outcome.stopped.is_none());
+    let met = fault_walk(&make, &mut |disk| trim(disk), &mut |step, trimmed, _| {
+        assert_error(step, trimmed.as_ref().map_or_else(Some, |trimmed| trimmed.outcome.stopped.as_ref()));
+        assert_same_outside(&before, &content(&step.beneath), &may_change);
+        step.unflushed.lose().unwrap();
+        assert_same_outside(&before, &content(&step.beneath), &may_change);
+        assert!(trim(&step.beneath).unwrap().outcome.stopped.is_none());
+        assert_eq!(allocated(&step.beneath), allocated(&done), "{step}: as if nothing had happened");
+        assert_same_outside(&before, &content(&step.beneath), &may_change);
+    });
+    eprintln!("trim: {met} faults met");
+    assert!(met > 60, "{met}");
 }
 
 #[test]

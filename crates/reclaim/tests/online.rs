@@ -61,7 +61,7 @@ impl Served {
         assert_eq!(self.locks.waiting(), 0);
         drop(self.locks.exclusive(self.disk.range()));
         assert_eq!(self.online.totals().running, None);
-        let left = plan(&self.below, &PlanOptions { zeros_only: true, gaps: false }, &mut ()).unwrap();
+        let left = plan(&self.below, &PlanOptions { zeros_only: true, ..PlanOptions::default() }, &mut ()).unwrap();
         assert!(left.is_empty(), "left allocated: {left:?}");
         assert_eq!(self.written.count_set(), 0);
     }

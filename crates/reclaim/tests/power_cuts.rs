@@ -13,7 +13,7 @@ use block_device::{
 };
 use handmade::{FILE, HandMade, In};
 use reclaim::online::{Online, Pace};
-use reclaim::{Observer, PlanOptions, carry_out, fingerprint, plan};
+use reclaim::{Observer, Outcome, PlanOptions, carry_out, fingerprint, plan, trim};
 use support::{GRANULE, Odd, content, memory, range, write};
 use volume::fat::{self, FatType, LiveFile};
 
@@ -86,12 +86,27 @@ fn delete_one(volume: &HandMade) {
     volume.put_entry(In::Root, 3, b"\xE5ONE       ", FILE, 50, 0);
 }
 
-fn trim(disk: &Disk) {
+/// Plans, and frees what was planned.
+fn in_two_passes(disk: &Disk) -> Outcome {
     let plan = plan(disk, &PlanOptions::default(), &mut ()).unwrap();
     assert_eq!(plan.refused, []);
     let outcome = carry_out(disk, &plan, &mut ()).unwrap();
-    assert!(outcome.stopped.is_none() && outcome.punched_ranges > 10, "{outcome:?}");
+    assert!(outcome.stopped.is_none(), "{outcome:?}");
+    outcome
 }
+
+/// Frees zeroes as it finds them.
+fn in_one_pass(disk: &Disk) -> Outcome {
+    let trimmed = trim(disk, &PlanOptions::default(), &mut ()).unwrap();
+    assert_eq!(trimmed.refused, []);
+    assert!(trimmed.outcome.stopped.is_none(), "{:?}", trimmed.outcome);
+    trimmed.outcome
+}
+
+type Trim = fn(&Disk) -> Outcome;
+
+/// The ways to trim. Where a discard leaves rubbish they leave different things allocated.
+const WAYS: [Trim; 2] = [in_two_passes, in_one_pass];
 
 fn odd(effect: DiscardEffect, disk: Disk) -> Disk {
     Odd { effect, ..Odd::new(disk) }.wrap()
@@ -100,7 +115,9 @@ fn odd(effect: DiscardEffect, disk: Disk) -> Disk {
 #[test]
 fn law1_a_power_cut_while_trimming_changes_no_byte_that_is_kept_and_a_second_trim_completes() {
     for made in volumes() {
-        for effect in [DiscardEffect::Zeroes, DiscardEffect::Unspecified] {
+        let effects = [DiscardEffect::Zeroes, DiscardEffect::Unspecified];
+        for (effect, way) in effects.into_iter().flat_map(|effect| [0, 1].map(|way| (effect, way))) {
+            let trim = WAYS[way];
             delete_one(&made);
             let before = MemoryDisk::copy_of(&made.disk).unwrap();
             let again = || odd(effect, Disk::new(before.clone()).unwrap());
@@ -108,17 +125,20 @@ fn law1_a_power_cut_while_trimming_changes_no_byte_that_is_kept_and_a_second_tri
             let planned = plan(&again(), &PlanOptions::default(), &mut ()).unwrap();
             let kept = fingerprint(&again(), planned.may_change(), &mut ()).unwrap();
             let recorded = again();
-            let (log, ()) = record(&recorded, trim);
+            let (log, outcome) = record(&recorded, trim);
+            assert!(outcome.punched_ranges > 10, "{outcome:?}");
             let after = recorded.allocated_bytes().unwrap();
             let options = Replay { subsets: 192, torn: 64, ..Replay::default() };
             let cuts = log.replay(&options, &again, &mut |crash, disk| {
                 assert_eq!(live_files(disk), files, "{crash}");
                 assert_eq!(fingerprint(disk, planned.may_change(), &mut ()).unwrap(), kept, "{crash}");
                 if crash.number.is_multiple_of(8) {
-                    let rest = plan(disk, &PlanOptions::default(), &mut ()).unwrap();
-                    assert_eq!(rest.refused, [], "{crash}");
-                    assert!(carry_out(disk, &rest, &mut ()).unwrap().stopped.is_none());
-                    assert_eq!(disk.allocated_bytes().unwrap(), after, "{crash}: as if nothing had happened");
+                    let _ = trim(disk);
+                    // Free space that a discard leaves rubbish in goes only together with zeroes beside it, and those are
+                    // holes by then.
+                    if effect == DiscardEffect::Zeroes || way == 0 {
+                        assert_eq!(disk.allocated_bytes().unwrap(), after, "{crash}: as if nothing had happened");
+                    }
                     assert_eq!(live_files(disk), files, "{crash}");
                 }
             });
@@ -135,7 +155,7 @@ fn law1_a_power_cut_while_trimming_changes_no_byte_that_is_kept_and_a_second_tri
 
 /// How many of the disks that a power cut may leave have a file whose content is gone. The file is deleted without a
 /// flush, and then the disk is trimmed.
-fn lost_files(disk_of: &dyn Fn(Disk) -> Disk) -> u64 {
+fn lost_files(trim: Trim, disk_of: &dyn Fn(Disk) -> Disk) -> u64 {
     let mut lost = 0;
     for mut made in volumes() {
         let before = MemoryDisk::copy_of(&made.disk).unwrap();
@@ -145,7 +165,7 @@ fn lost_files(disk_of: &dyn Fn(Disk) -> Disk) -> u64 {
         let log = recording.log();
         made.disk = Disk::new(recording).unwrap();
         delete_one(&made);
-        trim(&disk_of(made.disk.clone()));
+        assert!(trim(&disk_of(made.disk.clone())).punched_ranges > 10);
         let options = Replay { subsets: 128, torn: 16, ..Replay::default() };
         let (mut alive, mut deleted) = (0, 0);
         let cuts = log.replay(&options, &|| Disk::new(before.clone()).unwrap(), &mut |crash, disk| {
@@ -169,7 +189,9 @@ fn lost_files(disk_of: &dyn Fn(Disk) -> Disk) -> u64 {
 
 #[test]
 fn law2_a_deletion_is_on_disk_before_what_it_freed_is_discarded() {
-    assert_eq!(lost_files(&|disk| disk), 0);
+    for trim in WAYS {
+        assert_eq!(lost_files(trim, &|disk| disk), 0);
+    }
 }
 
 /// That the test above would see it.
@@ -184,7 +206,9 @@ fn without_the_flush_before_the_first_discard_a_deleted_file_comes_back_empty() 
             Ok(())
         }
     }
-    assert!(lost_files(&|disk| Disk::new(NeverFlushed(disk)).unwrap()) > 0);
+    for trim in WAYS {
+        assert!(lost_files(trim, &|disk| Disk::new(NeverFlushed(disk)).unwrap()) > 0);
+    }
 }
 
 /// A client that knows, for every granule, what it may read as after a power cut.

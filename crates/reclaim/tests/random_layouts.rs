@@ -4,7 +4,7 @@ mod support;
 
 use block_device::{ByteRange, DiscardEffect, Disk, Window};
 use proptest::prelude::*;
-use reclaim::{Plan, carry_out, fingerprint};
+use reclaim::{Plan, carry_out, fingerprint, trim_with};
 use support::{GRANULE, Odd, StopAt, allocated, assert_same_outside, content, covers, memory, plan_with, range, write};
 
 const SECTOR: u64 = 512;
@@ -144,6 +144,48 @@ proptest! {
             held.into_iter().filter(|page| !plan.ranges.iter().any(|range| range.contains(*page))).collect();
         prop_assert_eq!(allocated(&disk), kept, "nothing is freed that was not planned");
         prop_assert!(plan_with(&disk, &layout.free).is_empty(), "a second plan finds nothing");
+    }
+
+    #[test]
+    fn law1_one_pass_frees_what_a_plan_lists(layout in layout()) {
+        let (disk, planned) = (memory(layout.len_bytes()), memory(layout.len_bytes()));
+        layout.fill(&disk);
+        layout.fill(&planned);
+        let plan = plan_with(&planned, &layout.free);
+        let outcome = carry_out(&planned, &plan, &mut ()).unwrap();
+        let trimmed = trim_with(&disk, &mut layout.free.iter().copied().map(Ok), &mut ()).unwrap();
+        prop_assert!(trimmed.outcome.stopped.is_none());
+        prop_assert_eq!((trimmed.zero_bytes, trimmed.free_space_bytes), (plan.zero_bytes, plan.free_space_bytes));
+        prop_assert_eq!(trimmed.outcome.punched_bytes, outcome.punched_bytes);
+        prop_assert_eq!(trimmed.outcome.allocated_after_bytes, outcome.allocated_after_bytes);
+        prop_assert_eq!(allocated(&disk), allocated(&planned));
+        prop_assert_eq!(content(&disk), content(&planned));
+    }
+
+    #[test]
+    fn law1_one_pass_stopped_at_any_question_leaves_the_content_right(layout in layout()) {
+        let may_change = {
+            let disk = memory(layout.len_bytes());
+            layout.fill(&disk);
+            plan_with(&disk, &layout.free).may_change().to_vec()
+        };
+        for nth in 1.. {
+            let disk = memory(layout.len_bytes());
+            layout.fill(&disk);
+            let before = content(&disk);
+            let mut observer = StopAt::new(nth);
+            let trimmed = trim_with(&disk, &mut layout.free.iter().copied().map(Ok), &mut observer);
+            assert_same_outside(&before, &content(&disk), &may_change);
+            prop_assert!(observer.asked <= nth, "what was stopped asks no more");
+            match trimmed {
+                Err(error) => {
+                    prop_assert_eq!(error.kind(), block_device::ErrorKind::Interrupted);
+                    prop_assert_eq!(content(&disk), before);
+                }
+                Ok(trimmed) if trimmed.outcome.stopped.is_none() => break,
+                Ok(_) => {}
+            }
+        }
     }
 
     #[test]

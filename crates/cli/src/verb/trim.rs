@@ -9,7 +9,7 @@ use block_device::{DiscardEffect, Disk};
 use clap::Args;
 use disk_image::Image;
 use disk_types::{ByteRange, Error, ErrorKind, Result};
-use reclaim::{LeftAlone, Phase, Plan, PlanOptions};
+use reclaim::{LeftAlone, Outcome, Phase, Plan, PlanOptions, Trimmed};
 use serde::Serialize;
 use sparse_file::{Access, SoleOpener, SparseFile, WITH_HOLES};
 
@@ -190,39 +190,39 @@ impl Trim {
             Some(describe::alone(&image.file, "trim")?)
         };
         let mut observer = Observer { progress: Progress::new(context), path: &self.image, alone };
-        let options = PlanOptions { zeros_only: self.zeros_only, gaps: self.gaps };
-        let mut plan = reclaim::plan(disk, &options, &mut observer)?;
-        if !self.zeros_only {
-            plan.refused.extend(warnings(disk, &plan));
+        let options = PlanOptions { zeros_only: self.zeros_only, gaps: self.gaps, ..PlanOptions::default() };
+        if !self.dry_run && !self.verify {
+            let mut trimmed = reclaim::trim(disk, &options, &mut observer)?;
+            check_finished(&mut trimmed.outcome)?;
+            self.warn(disk, &mut trimmed.refused);
+            return Ok(Told::trimmed(trimmed));
         }
+        let mut plan = reclaim::plan(disk, &options, &mut observer)?;
+        self.warn(disk, &mut plan.refused);
         tracing::info!(ranges = plan.ranges.len(), gain_bytes = plan.gain_bytes(), "planned");
         if self.dry_run {
             return Ok(Told::plan(plan, disk.allocated_bytes()?));
         }
-        let before = self.verify.then(|| reclaim::fingerprint(disk, plan.may_change(), &mut observer)).transpose()?;
-        let outcome = reclaim::carry_out(disk, &plan, &mut observer)?;
-        if let Some(stopped) = outcome.stopped {
-            return Err(stopped.advise(format!(
-                "{} came back before it stopped, and the image is whole; run it again for the rest",
-                Bytes(outcome.allocated_before_bytes.saturating_sub(outcome.allocated_after_bytes))
-            )));
+        let before = reclaim::fingerprint(disk, plan.may_change(), &mut observer)?;
+        let mut outcome = reclaim::carry_out(disk, &plan, &mut observer)?;
+        check_finished(&mut outcome)?;
+        let after = reclaim::fingerprint(disk, plan.may_change(), &mut observer)?;
+        if before != after {
+            return Err(Error::new(ErrorKind::Corrupt, "trim")
+                .because(format!("THE CONTENT CHANGED: its hash was {before} before, and is {after} now"))
+                .advise("take the image from a backup, and report this with the file system's name and version"));
         }
-        if let Some(before) = before {
-            let after = reclaim::fingerprint(disk, plan.may_change(), &mut observer)?;
-            if before != after {
-                return Err(Error::new(ErrorKind::Corrupt, "trim")
-                    .because(format!("THE CONTENT CHANGED: its hash was {before} before, and is {after} now"))
-                    .advise("take the image from a backup, and report this with the file system's name and version"));
-            }
-            tracing::info!(hash = %after, "verified");
+        tracing::info!(hash = %after, "verified");
+        let Plan { zero_bytes, free_space_bytes, refused, .. } = plan;
+        Ok(Told { verified: true, ..Told::trimmed(Trimmed { zero_bytes, free_space_bytes, refused, outcome }) })
+    }
+
+    /// Adds what is odd inside to what was left alone.
+    fn warn(&self, disk: &Disk, refused: &mut Vec<LeftAlone>) {
+        if !self.zeros_only {
+            let warnings = warnings(disk, refused);
+            refused.extend(warnings);
         }
-        Ok(Told {
-            allocated_before_bytes: outcome.allocated_before_bytes,
-            allocated_after_bytes: outcome.allocated_after_bytes,
-            punched_ranges: outcome.punched_ranges,
-            verified: self.verify,
-            plan,
-        })
     }
 
     /// Law 4: the kernel writes to it, so only the file system that the kernel has mounted knows what is free.
@@ -275,18 +275,27 @@ impl Trim {
     }
 
     fn tell(&self, told: Told, context: &Context) -> Result<(), Failure> {
-        let Told { allocated_before_bytes, allocated_after_bytes, punched_ranges, verified, plan } = told;
+        let Told {
+            allocated_before_bytes,
+            allocated_after_bytes,
+            punched_ranges,
+            verified,
+            zero_bytes,
+            free_space_bytes,
+            refused,
+            ranges,
+        } = told;
         let range = |range: &ByteRange| RangeJson { offset: range.start(), length: range.len() };
         let document = Document {
             allocated_before_bytes,
             allocated_after_bytes,
-            zero_bytes: plan.zero_bytes,
-            free_space_bytes: plan.free_space_bytes,
+            zero_bytes,
+            free_space_bytes,
             punched_ranges,
             dry_run: self.dry_run,
             verified,
-            refused: plan.refused.iter().map(Into::into).collect(),
-            ranges: self.dry_run.then(|| plan.ranges.iter().map(range).collect()),
+            refused: refused.iter().map(Into::into).collect(),
+            ranges: self.dry_run.then(|| ranges.iter().map(range).collect()),
         };
         if self.dry_run {
             context.answer(&document, |out| {
@@ -294,11 +303,11 @@ impl Trim {
                 writeln!(
                     out,
                     "would free {} in {}",
-                    Bytes(plan.gain_bytes()),
-                    Many(plan.ranges.len() as u64, "range")
+                    Bytes(zero_bytes + free_space_bytes),
+                    Many(ranges.len() as u64, "range")
                 )?;
-                print_ranges(&plan.ranges, context.verbose(), out)?;
-                print_refused(&plan.refused, out)
+                print_ranges(&ranges, context.verbose(), out)?;
+                print_refused(&refused, out)
             })
         } else {
             context.report(&document, |out| {
@@ -306,18 +315,29 @@ impl Trim {
                 if verified {
                     writeln!(out, "verified: what is kept reads as before")?;
                 }
-                print_refused(&plan.refused, out)
+                print_refused(&refused, out)
             })
         }
     }
 }
 
 /// What is odd inside and not among the reasons already: something there may need its space without being able to say so.
-fn warnings(disk: &Disk, plan: &Plan) -> Vec<LeftAlone> {
+fn warnings(disk: &Disk, refused: &[LeftAlone]) -> Vec<LeftAlone> {
     let warnings = volume::inspect(disk).unwrap_or_default().warnings.into_iter();
-    let told = |warning: &String| plan.refused.iter().any(|left| left.why.contains(warning.as_str()));
+    let told = |warning: &String| refused.iter().any(|left| left.why.contains(warning.as_str()));
     let left = |why| LeftAlone { range: disk.range(), what: "the whole disk".to_owned(), why, advice: None };
     warnings.filter(|warning| !told(warning)).map(left).collect()
+}
+
+/// Fails if it stopped on the way.
+fn check_finished(outcome: &mut Outcome) -> Result<()> {
+    match outcome.stopped.take() {
+        Some(stopped) => Err(stopped.advise(format!(
+            "{} came back before it stopped, and the image is whole; run it again for the rest",
+            Bytes(outcome.allocated_before_bytes.saturating_sub(outcome.allocated_after_bytes))
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// What a trim has to tell.
@@ -326,17 +346,39 @@ struct Told {
     allocated_after_bytes: u64,
     punched_ranges: u64,
     verified: bool,
-    plan: Plan,
+    zero_bytes: u64,
+    free_space_bytes: u64,
+    refused: Vec<LeftAlone>,
+    /// Of a dry run.
+    ranges: Vec<ByteRange>,
 }
 
 impl Told {
     fn plan(plan: Plan, allocated_bytes: u64) -> Self {
+        let Plan { zero_bytes, free_space_bytes, refused, ranges, .. } = plan;
         Self {
             allocated_before_bytes: allocated_bytes,
             allocated_after_bytes: allocated_bytes,
             punched_ranges: 0,
             verified: false,
-            plan,
+            zero_bytes,
+            free_space_bytes,
+            refused,
+            ranges,
+        }
+    }
+
+    fn trimmed(trimmed: Trimmed) -> Self {
+        let Trimmed { zero_bytes, free_space_bytes, refused, outcome } = trimmed;
+        Self {
+            allocated_before_bytes: outcome.allocated_before_bytes,
+            allocated_after_bytes: outcome.allocated_after_bytes,
+            punched_ranges: outcome.punched_ranges,
+            verified: false,
+            zero_bytes,
+            free_space_bytes,
+            refused,
+            ranges: Vec::new(),
         }
     }
 }

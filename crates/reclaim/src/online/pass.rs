@@ -5,8 +5,8 @@ use block_device::{ByteRange, Disk, Result, WrittenMap, is_zero};
 use super::Online;
 use super::pace::{Meter, Pace};
 use crate::carry_out::free;
+use crate::judge::push_joined;
 use crate::observer::{Phase, Watch};
-use crate::scan::push_joined;
 
 /// How much of the map is asked for at once. Some systems go through all the data that follows to answer, so that asking
 /// for little at a time would cost the square of what there is.

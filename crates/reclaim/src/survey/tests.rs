@@ -2,6 +2,7 @@ use block_device::{Durability, MemoryDisk};
 use volume::{FileSystem, Partition, PartitionTable};
 
 use super::*;
+use crate::carry_out::Freeing;
 
 const MIB: u64 = 1 << 20;
 
@@ -48,8 +49,12 @@ fn mostly_free(volume: &Volume) -> Result<Runs<'static>> {
     Ok(Box::new(volume.range.after(volume.range.start() + MIB).map(Ok).into_iter()))
 }
 
+fn one_thread() -> Walk<'static> {
+    Walk { threads: 1, freeing: None }
+}
+
 fn plan(contents: &Contents, open: &Open<'_>) -> Plan {
-    plan_volumes(&disk(), contents, Ok(Vec::new()), open, &mut ()).unwrap()
+    plan_volumes(&disk(), contents, Ok(Vec::new()), open, one_thread(), &mut ()).unwrap()
 }
 
 #[test]
@@ -98,7 +103,9 @@ fn a_volume_that_fails_half_way_takes_back_what_it_said() {
 #[test]
 fn a_host_that_fails_fails_the_plan() {
     let open = |_: &Volume| Err(Error::new(ErrorKind::Io, "read"));
-    let error = plan_volumes(&disk(), &contents(&[fat(2 * MIB, 6 * MIB)]), Ok(Vec::new()), &open, &mut ()).unwrap_err();
+    let error =
+        plan_volumes(&disk(), &contents(&[fat(2 * MIB, 6 * MIB)]), Ok(Vec::new()), &open, one_thread(), &mut ())
+            .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
 }
 
@@ -145,17 +152,20 @@ fn shared_ranges_are_found_where_three_lie_on_each_other() {
 fn gaps_are_freed_beside_volumes_and_a_refusal_of_them_is_told() {
     let contents = contents(&[fat(2 * MIB, 6 * MIB), (range(8 * MIB, 9 * MIB), None)]);
     let gaps = vec![range(6 * MIB, 8 * MIB), range(9 * MIB, 10 * MIB)];
-    let freed = plan_volumes(&disk(), &contents, Ok(gaps), &mostly_free, &mut ()).unwrap();
+    let freed = plan_volumes(&disk(), &contents, Ok(gaps), &mostly_free, one_thread(), &mut ()).unwrap();
     assert_eq!(freed.ranges, [range(MIB, 2 * MIB), range(3 * MIB, 8 * MIB), range(9 * MIB, 10 * MIB)]);
     assert_eq!(freed.free_space_bytes, 6 * MIB);
 
     let refusal = Error::new(ErrorKind::Refused, "look for gaps").because("somebody uses them");
-    let plan = plan_volumes(&disk(), &contents, Err(refusal), &mostly_free, &mut ()).unwrap();
+    let plan = plan_volumes(&disk(), &contents, Err(refusal), &mostly_free, one_thread(), &mut ()).unwrap();
     assert_eq!(plan.ranges, [range(MIB, 2 * MIB), range(3 * MIB, 6 * MIB)]);
     let told = plan.refused.iter().find(|left| left.what == "the gaps between the partitions").unwrap();
     assert_eq!((told.range, told.why.as_str()), (disk().range(), "somebody uses them"));
     let broken = Err(Error::new(ErrorKind::Io, "read"));
-    assert_eq!(plan_volumes(&disk(), &contents, broken, &mostly_free, &mut ()).unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(
+        plan_volumes(&disk(), &contents, broken, &mostly_free, one_thread(), &mut ()).unwrap_err().kind(),
+        ErrorKind::Io
+    );
 }
 
 #[test]
@@ -166,7 +176,29 @@ fn a_volume_whose_free_runs_reach_into_a_gap_is_left_alone() {
         _ => mostly_free(volume),
     };
     let gaps = Ok(vec![range(6 * MIB, 8 * MIB)]);
-    let plan = plan_volumes(&disk(), &contents, gaps, &open, &mut ()).unwrap();
+    let plan = plan_volumes(&disk(), &contents, gaps, &open, one_thread(), &mut ()).unwrap();
     assert_eq!(plan.ranges, [range(MIB, 2 * MIB), range(6 * MIB, 8 * MIB)]);
     assert_eq!(plan.refused.len(), 1);
+}
+
+#[test]
+fn zeroes_are_freed_and_counted_once_where_a_volume_turns_out_not_to_be_believed() {
+    let disk = disk();
+    let contents = contents(&[fat(2 * MIB, 6 * MIB), fat(8 * MIB, 16 * MIB)]);
+    let open = |volume: &Volume| -> Result<Runs<'static>> {
+        let late = Error::new(ErrorKind::Corrupt, "read").because("the second copy differs");
+        let first = volume.range.after(volume.range.start() + MIB).unwrap();
+        if volume.partition == Some(1) {
+            Ok(Box::new([Ok(first)].into_iter()))
+        } else {
+            Ok(Box::new([Err(late)].into_iter()))
+        }
+    };
+    let mut freeing = Freeing::of(&disk);
+    let walk = Walk { threads: 1, freeing: Some(&mut freeing) };
+    let plan = plan_volumes(&disk, &contents, Ok(Vec::new()), &open, walk, &mut ()).unwrap();
+    assert_eq!(plan.refused.len(), 1);
+    assert_eq!(plan.ranges, [range(3 * MIB, 6 * MIB)]);
+    assert_eq!((freeing.zero_bytes, plan.zero_bytes, plan.free_space_bytes), (MIB, 0, 3 * MIB));
+    assert_eq!(disk.allocated_bytes().unwrap(), 15 * MIB);
 }
