@@ -3,14 +3,19 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::handshake::{Agreement, Handshake, HandshakeNext};
-use crate::sys::{FilePipe, Socket};
+use crate::pace::Pace;
+use crate::sys::{self, FilePipe, Socket};
 use crate::{Closing, Counters, Export, Limits, Replies, ReplySink, Transmission, TransmissionNext};
 
 /// How much one receive may bring. Large enough for many requests, or a piece of a long write and what was left over.
 pub(crate) const RECEIVE_BYTES: usize = 1 << 20;
+
+/// The most data of a batch that is worth waiting for.
+const BATCH_BYTES: u64 = 256 << 10;
 
 /// How far the end of the server has come.
 #[derive(Debug, Default)]
@@ -46,7 +51,7 @@ pub(crate) fn serve(
         Err(error) => return (Counters::default(), Err(error)),
     };
     let mut transmission = Transmission::new(export.disk.clone(), agreement, limits);
-    let closing = transmit(socket, &mut transmission, ending, &mut received);
+    let closing = transmit(socket, &mut transmission, limits, ending, &mut received);
     // Who asked for the end sends nothing more, and who has gone receives nothing more.
     if matches!(closing, Ok(Closing::Stopped | Closing::Violated(_))) {
         say_goodbye(socket, limits.grace);
@@ -93,13 +98,21 @@ fn shake_hands(
 fn transmit(
     mut socket: &Socket,
     transmission: &mut Transmission,
+    limits: Limits,
     ending: &Ending,
     received: &mut Received,
 ) -> io::Result<Closing> {
+    let mut pace = limits.batch.then(|| socket.tells_what_is_untaken()).unwrap_or_default().then(Pace::default);
+    let mut starved = false;
+    if pace.is_some() {
+        sys::sleep_precisely();
+    }
     let mut replies = Replies::new(Outgoing { socket, cut_off: &ending.cut_off, pipe: Pipe::NotYet });
     let mut last_round = false;
     loop {
+        let before = transmission.counters();
         let (consumed, next) = transmission.advance(received.pending(), &mut replies)?;
+        let done = transmission.counters().since(before);
         received.consume(consumed);
         if last_round {
             transmission.stop(&mut replies);
@@ -113,6 +126,18 @@ fn transmit(
         // What the client had sent when the server was told to stop is still received, once: a client that never pauses
         // must not keep it from stopping.
         last_round = ending.is_stopping();
+        if let Some(pace) = &mut pace {
+            pace.learn(done.requests, starved);
+            // Much data is a batch by itself.
+            let several = done.requests > 1 && done.bytes_read + done.bytes_written <= BATCH_BYTES;
+            if several
+                && !last_round
+                && let Some(wait) = pace.wait()
+            {
+                thread::sleep(wait);
+            }
+            starved = several && socket.untaken_bytes() == 0;
+        }
         if received.fill(&mut socket)? == 0 {
             last_round = ending.is_stopping();
             if !last_round {

@@ -45,6 +45,7 @@ mod export;
 mod handshake;
 mod limits;
 mod listen;
+mod pace;
 pub mod protocol;
 mod replies;
 mod server;

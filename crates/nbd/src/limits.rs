@@ -34,6 +34,9 @@ pub struct Limits {
     /// Whether long reads go from the image's file to the client without being copied here, where the disk and the system
     /// can (Linux). Default true; without it they are read and sent, as short ones are.
     pub splice: bool,
+    /// Whether a client that keeps several requests under way is served in batches, for which a request may wait 50
+    /// microseconds while the client has replies to take. Default true. A lone request never waits, and over TCP none does.
+    pub batch: bool,
 }
 
 impl Default for Limits {
@@ -46,6 +49,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(5),
             splice: true,
+            batch: true,
         }
     }
 }

@@ -5,9 +5,9 @@
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub(crate) use unix::{FilePipe, HAS_UNIX_SOCKETS, Listener, Socket, Wake, host_name};
+pub(crate) use unix::{FilePipe, HAS_UNIX_SOCKETS, Listener, Socket, Wake, host_name, sleep_precisely};
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
-pub(crate) use windows::{FilePipe, HAS_UNIX_SOCKETS, Listener, Socket, Wake, host_name};
+pub(crate) use windows::{FilePipe, HAS_UNIX_SOCKETS, Listener, Socket, Wake, host_name, sleep_precisely};

@@ -55,6 +55,16 @@ impl Counters {
         self.bytes_read += other.bytes_read;
         self.bytes_written += other.bytes_written;
     }
+
+    /// What has been added since it was `before`.
+    pub(crate) const fn since(self, before: Self) -> Self {
+        Self {
+            requests: self.requests - before.requests,
+            failed: self.failed - before.failed,
+            bytes_read: self.bytes_read - before.bytes_read,
+            bytes_written: self.bytes_written - before.bytes_written,
+        }
+    }
 }
 
 /// The requests of one client, executed one after the other.

@@ -2,8 +2,10 @@
 
 mod file_pipe;
 
+use std::ffi::c_int;
 use std::io::{self, ErrorKind as IoKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -11,8 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use block_device::{Error, ErrorKind, Result};
+use linux_raw_sys::ioctl::TIOCOUTQ;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
+use rustix::ioctl::Getter;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use crate::listen::Address;
@@ -199,6 +203,12 @@ impl AsFd for Listening {
     }
 }
 
+/// Lets the sleeps of this thread be as short as they are asked to be; the system would add 50 microseconds.
+pub(crate) fn sleep_precisely() {
+    // Where it cannot be had, waiting turns out to take too long, and is given up.
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+}
+
 /// The name of this machine, as other machines may know it.
 pub(crate) fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
@@ -319,6 +329,25 @@ impl Socket {
             Self::Unix(socket) => socket.set_write_timeout(timeout),
             Self::Tcp(socket) => socket.set_write_timeout(timeout),
         }
+    }
+
+    /// Whether [`untaken_bytes`](Self::untaken_bytes) tells what the other side has not taken, rather than what its system
+    /// has not.
+    pub(crate) const fn tells_what_is_untaken(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
+    /// How many of the bytes that were sent the other side has not taken, bookkeeping included.
+    pub(crate) fn untaken_bytes(&self) -> usize {
+        #[allow(unsafe_code)]
+        let ask = {
+            // SAFETY: TIOCOUTQ, which is SIOCOUTQ too (unix(7), tcp(7)), writes an int.
+            unsafe { Getter::<TIOCOUTQ, c_int>::new() }
+        };
+        #[allow(unsafe_code)]
+        // SAFETY: as above; the descriptor is a socket.
+        let bytes = unsafe { rustix::ioctl::ioctl(self, ask) };
+        bytes.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(0))
     }
 
     /// Whether closing it with input unread may take back what was sent.

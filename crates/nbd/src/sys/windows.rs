@@ -97,6 +97,9 @@ impl Listener {
     }
 }
 
+/// Nobody here sleeps for so short a time.
+pub(crate) fn sleep_precisely() {}
+
 /// The name of this machine, as other machines may know it.
 pub(crate) fn host_name() -> Option<String> {
     std::env::var("COMPUTERNAME").ok().filter(|name| !name.is_empty())
@@ -163,6 +166,16 @@ impl Socket {
     pub(crate) fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         *self.write_timeout.lock().unwrap_or_else(PoisonError::into_inner) = timeout;
         Ok(())
+    }
+
+    /// Whether [`untaken_bytes`](Self::untaken_bytes) tells what the other side has not taken.
+    pub(crate) const fn tells_what_is_untaken(&self) -> bool {
+        false
+    }
+
+    /// Not known here.
+    pub(crate) fn untaken_bytes(&self) -> usize {
+        0
     }
 
     /// Whether closing it with input unread may take back what was sent.
