@@ -31,8 +31,8 @@ fn volume(how: Use) -> (Fat, u64) {
     let is_used = |cluster: u32| match how {
         Use::Empty => false,
         Use::Full => true,
-        Use::Comb => cluster % 2 == 0,
-        Use::Runs => cluster / 500 % 2 == 0,
+        Use::Comb => cluster.is_multiple_of(2),
+        Use::Runs => (cluster / 500).is_multiple_of(2),
     };
     if !matches!(how, Use::Empty) {
         // The first two entries are no cluster's, the third is the root directory's.

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! What makes it fair:
-//! - The contenders take turns: each round runs each of them once, in another order each time. A ratio is the median of the
-//!   rounds' ratios, so a slow minute of the machine, which slows all of a round, does not count.
+//! - The contenders take turns: each round runs each of them once, in another order each time, and rounds are short. A ratio is
+//!   the median of the rounds' ratios, so a slow minute of the machine, which slows all of a round, does not count.
 //! - Everybody gets the same file, in the file cache, after a first round that does not count.
 //! - Processor time is what the system accounts to the process, its ended threads and children, to the microsecond. It is what
 //!   to believe on a busy machine.
@@ -57,10 +57,10 @@ pub(crate) struct Compare {
     /// Name the rows, and do nothing
     #[arg(long)]
     list: bool,
-    /// How often each contender runs [default: 5, or 3 with --quick]
+    /// How often each contender runs [default: servers 15, tools 7; 7 and 3 with --quick]
     #[arg(long)]
     rounds: Option<usize>,
-    /// How long fio runs each time [default: 2, or 1 with --quick]
+    /// How long fio runs each time [default: 1, or 0.5 with --quick]
     #[arg(long)]
     seconds: Option<f64>,
     /// Write all samples here, as JSON
@@ -104,11 +104,18 @@ impl Compare {
         let disk = self.disk.clone().unwrap_or(target);
         fs::create_dir_all(&disk)?;
         let scale = Scale {
-            rounds: self.rounds.unwrap_or(if self.quick { 3 } else { 5 }).max(1),
-            runtime: Duration::from_secs_f64(self.seconds.unwrap_or(if self.quick { 1.0 } else { 2.0 })),
+            rounds: self.rounds.unwrap_or(if self.quick { 7 } else { 15 }).max(1),
+            tool_rounds: self.rounds.unwrap_or(if self.quick { 3 } else { 7 }).max(1),
+            runtime: Duration::try_from_secs_f64(self.seconds.unwrap_or(if self.quick { 0.5 } else { 1.0 }))?,
             quick: self.quick,
         };
         let mut machine = Machine::look(&root, &ours, &self.memory, &disk, &rows);
+        if machine.was_busy() {
+            eprintln!(
+                "something else is running (load average {}): believe processor time, not the clock",
+                machine.load.0
+            );
+        }
         let mut runner = Runner::new(ours, &self.memory, &disk, scale)?;
         let mut outcomes = Vec::new();
         for row in &rows {

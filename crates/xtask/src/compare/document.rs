@@ -45,8 +45,7 @@ fn measured(
     writeln!(out, "\n## Every row\n")?;
     writeln!(
         out,
-        "Medians, and how far the lowest and the highest of the {} runs lie from them. {}.",
-        scale.rounds, LEGEND
+        "Medians, and how far from them the quartiles lie, between which the middle half of the runs is. {LEGEND}."
     )?;
     for outcome in outcomes.iter().filter(|outcome| outcome.point.is_none()) {
         writeln!(out, "\n### {}\n\n`cargo xtask compare {}`\n", outcome.title, outcome.name)?;
@@ -74,10 +73,16 @@ fn facts(out: &mut String, machine: &Machine, scale: Scale) -> fmt::Result {
     fact("tmpfs rows", &machine.memory_place)?;
     fact("disk rows", &machine.disk_place)?;
     fact("load average before and after", &format!("{} and {}", machine.load.0, machine.load.1))?;
-    fact("rounds", &format!("{}, of {} s each where fio is the client", scale.rounds, scale.runtime.as_secs_f64()))?;
+    fact(
+        "rounds",
+        &format!("{} of {} s under fio, {} of tools", scale.rounds, scale.runtime.as_secs_f64(), scale.tool_rounds),
+    )?;
     fact("sparsedisk", &format!("{}, {}, `--release`", machine.ours, machine.rustc))?;
     for peer in &machine.peers {
         fact(peer.program, peer.version.as_deref().unwrap_or("**missing**"))?;
+    }
+    if machine.was_busy() {
+        writeln!(out, "\nSomething else was running when this began: believe processor time, not the clock.")?;
     }
     Ok(())
 }
@@ -89,7 +94,7 @@ fn goals(out: &mut String, outcomes: &[Outcome], growth: &[Growth]) -> fmt::Resu
     writeln!(
         out,
         "{met} of {} are met. A ratio is ours divided by the best of the peers that the goal names: the median of the rounds' ratios, \
-         and the lowest and highest of them.\n",
+         and between what the middle half of them lies.\n",
         judged().count()
     )?;
     writeln!(out, "| work | goal | of | reached | |\n| --- | --- | --- | --- | --- |")?;
@@ -130,7 +135,7 @@ fn of(judged: &Judged) -> String {
 }
 
 fn reached(judged: &Judged) -> String {
-    let text = |Spread { median, lowest, highest }| format!("{median:.3} ({lowest:.3} to {highest:.3})");
+    let text = |Spread { median, lower, upper }| format!("{median:.3} ({lower:.3} to {upper:.3})");
     judged.reached.map_or_else(String::new, text)
 }
 

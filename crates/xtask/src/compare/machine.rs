@@ -71,6 +71,11 @@ impl Machine {
         }
     }
 
+    /// Whether others wanted the processors too, before anything was measured.
+    pub(crate) fn was_busy(&self) -> bool {
+        self.load.0.parse().is_ok_and(|load: f64| load > 0.5)
+    }
+
     /// To be called when all is measured.
     pub(crate) fn look_again(&mut self) {
         self.load.1 = load();

@@ -66,8 +66,8 @@ fn goal(judged: &Judged) -> String {
 /// `0.44 (0.41 to 0.47), missed`
 fn reached(judged: &Judged) -> String {
     match (judged.reached, judged.met) {
-        (Some(Spread { median, lowest, highest }), Some(met)) => {
-            format!("{median:.3} ({lowest:.3} to {highest:.3}), {}", if met { "met" } else { "MISSED" })
+        (Some(Spread { median, lower, upper }), Some(met)) => {
+            format!("{median:.3} ({lower:.3} to {upper:.3}), {}", if met { "met" } else { "MISSED" })
         }
         _ => "not measured".to_owned(),
     }
@@ -75,9 +75,9 @@ fn reached(judged: &Judged) -> String {
 
 /// `181,000 -3 +2 %`
 pub(crate) fn with_spread(spread: Spread) -> String {
-    let Spread { median, lowest, highest } = spread;
+    let Spread { median, lower, upper } = spread;
     let percent = |value: f64| if median == 0.0 { 0.0 } else { ((value - median) / median * 100.0).round() };
-    match (percent(lowest) + 0.0, percent(highest) + 0.0) {
+    match (percent(lower) + 0.0, percent(upper) + 0.0) {
         (0.0, 0.0) => number(median),
         (below, above) => format!("{} {below:.0} +{above:.0} %", number(median)),
     }

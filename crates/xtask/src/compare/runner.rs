@@ -24,8 +24,11 @@ use crate::sys;
 /// How much is done.
 #[derive(Clone, Copy, Serialize)]
 pub(crate) struct Scale {
+    /// Of servers.
     pub(crate) rounds: usize,
-    /// How long a load lasts.
+    /// Of tools, whose files take long to make.
+    pub(crate) tool_rounds: usize,
+    /// How long a load lasts: many short turns tell more than few long ones where something else comes and goes.
     pub(crate) runtime: Duration,
     pub(crate) quick: bool,
 }
@@ -69,7 +72,8 @@ impl Runner {
             measured.iter_mut().for_each(|who| who.missing = Some("there is no fio to ask it".into()));
         }
         // A first round warms caches and clocks up, and is not counted.
-        for round in 0..=self.scale.rounds {
+        let rounds = if matches!(row.work, Work::Serve(..)) { self.scale.rounds } else { self.scale.tool_rounds };
+        for round in 0..=rounds {
             for turn in turns(round, measured.len()) {
                 let who = &mut measured[turn];
                 if who.missing.is_none() {

@@ -99,12 +99,14 @@ impl Measure {
     }
 }
 
-/// The median of several values, and how far they lie apart.
+/// The median of several values, and between what the middle half of them lies: one run that something disturbed does not show.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
-    pub(crate) lowest: f64,
-    pub(crate) highest: f64,
+    /// The first quartile.
+    pub(crate) lower: f64,
+    /// The third quartile.
+    pub(crate) upper: f64,
 }
 
 impl Spread {
@@ -112,11 +114,14 @@ impl Spread {
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
-        let (lowest, highest) = (*values.first()?, *values.last()?);
-        let upper = values.len() / 2;
-        let median =
-            if values.len() % 2 == 1 { values[upper] } else { f64::midpoint(values[upper - 1], values[upper]) };
-        Some(Self { median, lowest, highest })
+        let last = values.len().checked_sub(1)?;
+        // Between two values in proportion.
+        let at = |share: f64| {
+            let place = share * last as f64;
+            let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
+            below + (above - below) * place.fract()
+        };
+        Some(Self { median: at(0.5), lower: at(0.25), upper: at(0.75) })
     }
 
     /// Of a measure of samples, those that have it.
@@ -140,12 +145,13 @@ mod tests {
         let run = |wall_seconds| Sample { wall_seconds, operations: 1, ..Sample::default() };
         let (ours, theirs) = ([run(1.0), run(10.0), run(1.0)], [run(2.0), run(20.0), run(2.0)]);
         let ratio = Spread::of_ratios(Measure::Wall, &ours, &theirs);
-        assert_eq!(ratio, Some(Spread { median: 0.5, lowest: 0.5, highest: 0.5 }));
+        assert_eq!(ratio, Some(Spread { median: 0.5, lower: 0.5, upper: 0.5 }));
     }
 
     #[test]
-    fn the_median_of_an_even_number_lies_between() {
-        assert_eq!(Spread::of([4.0, 1.0, 3.0, 2.0]).map(|spread| spread.median), Some(2.5));
+    fn quartiles_lie_between_values_in_proportion() {
+        assert_eq!(Spread::of([4.0, 1.0, 3.0, 2.0]), Some(Spread { median: 2.5, lower: 1.75, upper: 3.25 }));
+        assert_eq!(Spread::of([7.0]), Some(Spread { median: 7.0, lower: 7.0, upper: 7.0 }));
         assert_eq!(Spread::of([]), None);
     }
 }
