@@ -194,6 +194,12 @@ impl Trim {
         if !self.dry_run && !self.verify {
             let mut trimmed = reclaim::trim(disk, &options, &mut observer)?;
             check_finished(&mut trimmed.outcome)?;
+            tracing::info!(
+                ranges = trimmed.outcome.punched_ranges,
+                zero_bytes = trimmed.zero_bytes,
+                free_space_bytes = trimmed.free_space_bytes,
+                "freed"
+            );
             self.warn(disk, &mut trimmed.refused);
             return Ok(Told::trimmed(trimmed));
         }

@@ -272,5 +272,5 @@ fn verbose_logs_to_standard_error_only() {
     room.create("disk.img", "8MiB");
     let ran = room.run(&["trim", "-v", "--json", "disk.img"]);
     ran.object();
-    assert!(ran.err().contains("planned"), "{ran:?}");
+    assert!(ran.err().contains("freed"), "{ran:?}");
 }
