@@ -102,7 +102,7 @@ fn transmit(
     ending: &Ending,
     received: &mut Received,
 ) -> io::Result<Closing> {
-    let mut pace = limits.batch.then(|| socket.tells_what_is_untaken()).unwrap_or_default().then(Pace::default);
+    let mut pace = (limits.batch && socket.tells_what_is_untaken()).then(Pace::default);
     let mut starved = false;
     if pace.is_some() {
         sys::sleep_precisely();

@@ -93,6 +93,12 @@ pub(crate) struct Serve {
     /// Keep so much free on the host, 0 for nothing; unless given 1 GiB or 1 % of the host's file system, whichever is less
     #[arg(long, value_name = "SIZE", conflicts_with = "read_only", allow_hyphen_values = true)]
     keep_free: Option<Size>,
+    /// Copy long reads; otherwise they go from the image to the client by reference
+    #[arg(long, hide = true)]
+    no_splice: bool,
+    /// Look for requests without a pause; otherwise a busy client is served in batches
+    #[arg(long, hide = true)]
+    no_batch: bool,
 }
 
 /// So that clients lose less than a twentieth of their speed.
@@ -127,7 +133,7 @@ impl Serve {
             description: format!("{} ({})", self.image.display(), Bytes(disk.len_bytes())),
             disk,
         };
-        let server = Server::bind(&listen, export, Limits::default()).map_err(|error| self.explain_socket(error))?;
+        let server = Server::bind(&listen, export, self.limits()).map_err(|error| self.explain_socket(error))?;
         if let Some(uri) = server.remote_uri() {
             tracing::warn!("every machine that reaches {uri} can read and write the disk: no password, no encryption");
         }
@@ -280,6 +286,13 @@ impl Serve {
             }
             _ => error,
         }
+    }
+
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        limits.splice = !self.no_splice;
+        limits.batch = !self.no_batch;
+        limits
     }
 
     fn wanted(&self) -> Wanted {

@@ -62,10 +62,14 @@ struct Served {
 
 impl Served {
     fn new(disk: Disk) -> Self {
+        Self::with(disk, Limits::default())
+    }
+
+    fn with(disk: Disk, limits: Limits) -> Self {
         let directory = tempfile::tempdir().unwrap();
         // A name that must be encoded in the URI.
         let listen = Listen::Unix(directory.path().join("a disk,100.sock"));
-        let server = Running::on(&listen, disk, Limits::default());
+        let server = Running::on(&listen, disk, limits);
         Self { directory, server }
     }
 
@@ -287,6 +291,21 @@ fn libnbd_for_python_finds_flags_status_zeroes_chunks_and_errors_as_they_should_
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Whether fio reads what it has written, on four connections with 16 requests each; what it says if not.
+fn fio_verifies(directory: &Path, uri: &str) -> Result<(), String> {
+    let output = Command::new("fio")
+        .current_dir(directory)
+        .args(["--name=verify", "--ioengine=nbd", &format!("--uri={uri}")])
+        .args(["--rw=randrw", "--bsrange=4k-256k", "--iodepth=16"])
+        .args(["--size=32m", "--numjobs=4", "--offset_increment=32m", "--group_reporting"])
+        .args(["--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--norandommap=0", "--randseed=7"])
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let good = output.status.success() && !stdout.contains("verify: bad");
+    if good { Ok(()) } else { Err(format!("{stdout}\n{stderr}")) }
+}
+
 /// Sends malformed requests and handshakes until told to stop.
 fn misbehave(address: std::net::SocketAddr, stop: &AtomicBool) {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
@@ -330,20 +349,28 @@ fn law1_fio_verifies_four_connections_while_a_fifth_misbehaves() {
         let (stop, address) = (Arc::clone(&stop), server.address);
         move || misbehave(address, &stop)
     });
-    let uri = format!("--uri={}", server.uri);
-    let output = Command::new("fio")
-        .current_dir(directory.path())
-        .args(["--name=verify", "--ioengine=nbd", &uri, "--rw=randrw", "--bsrange=4k-256k", "--iodepth=16"])
-        .args(["--size=32m", "--numjobs=4", "--offset_increment=32m", "--group_reporting"])
-        .args(["--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--norandommap=0", "--randseed=7"])
-        .output()
-        .unwrap();
+    let verified = fio_verifies(directory.path(), &server.uri);
     stop.store(true, Ordering::Relaxed);
     fifth.join().unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && !stdout.contains("verify: bad"), "{stdout}\n{stderr}");
+    verified.unwrap();
     let served = server.stop().unwrap();
     assert!(served.connections > 4 && served.counters.bytes_written >= 32 * MIB, "{served:?}");
+}
+
+#[test]
+fn law1_fio_verifies_with_and_without_the_short_cuts() {
+    if !have(&["fio"]) {
+        return;
+    }
+    for (splice, batch) in [(true, true), (false, false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk.img");
+        let image = Image::create(&path, 128 * MIB, Format::Raw, Allocation::Sparse).unwrap();
+        let mut limits = Limits::default();
+        (limits.splice, limits.batch) = (splice, batch);
+        let served = Served::with(image.disk, limits);
+        fio_verifies(directory.path(), served.uri()).unwrap_or_else(|said| panic!("{splice} {batch}: {said}"));
+    }
 }
 
 const IMAGE: &str = "NBD_TEST_SERVE_IMAGE";
