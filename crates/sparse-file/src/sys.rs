@@ -50,11 +50,12 @@
 //! replacing a file
 //!   const REPLACES: bool      // whether a file that is open can be replaced beneath its name
 //!   fn names(file: &File) -> io::Result<u64>         // how many names it has
-//!   fn leads_to(path: &Path, file: &File) -> bool    // the name itself, no link followed
+//!   fn mounted_at(file: &File) -> Option<PathBuf>    // where it is mounted by itself
+//!   fn leads_to(path: &Path, file: &File) -> io::Result<bool>    // the name itself, no link followed
 //!   fn copy_identity(source: &File, destination: &File) -> Result<()>
 //!   fn hide(file: &File) -> io::Result<()>           // nobody but this user may open it
-//!   fn swap(new: &Path, name: &Path, spare: &Path) -> io::Result<PathBuf>    // the old file's new name: `new` or `spare`
-//!   fn swap_back(new: &Path, name: &Path, old: &Path) -> io::Result<()>      // undoes it
+//!   fn swap(new: &Path, name: &Path, old: &Path) -> io::Result<()>           // what was named `name` is named `old`
+//!   fn swap_back(name: &Path, old: &Path, aside: &Path) -> io::Result<()>    // undoes it; the new file is at `aside`
 //!   fn sync_all(file: &File) -> io::Result<()>
 //!   fn forget_cached(file: &File)        // what is read next comes from the storage, where that can be asked
 //!   fn fragments(file: &File, len_bytes: u64) -> Option<u64>    // pieces on the storage
@@ -68,7 +69,7 @@
 //! the sole opener
 //!   struct Lease<'a>          // released when dropped
 //!   fn lease(file: &'a File) -> io::Result<Option<Lease<'a>>>    // None: somebody else has it open; Unsupported: no leases here
-//!   fn Lease::is_unbroken(&self) -> bool
+//!   fn Lease::is_unbroken(&self) -> io::Result<bool>
 //! ```
 
 #[cfg(target_os = "linux")]

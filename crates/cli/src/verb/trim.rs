@@ -138,10 +138,11 @@ impl reclaim::Observer for Observer<'_> {
 
     fn may_continue(&mut self) -> Result<()> {
         interrupt::check("trim", self.path)?;
-        if self.alone.as_ref().is_none_or(SoleOpener::is_alone) {
-            Ok(())
-        } else {
-            Err(Error::new(ErrorKind::InUse, "trim").because("somebody else is opening it"))
+        match &self.alone {
+            Some(alone) if !alone.is_alone()? => {
+                Err(Error::new(ErrorKind::InUse, "trim").because("somebody else is opening it"))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -114,7 +114,7 @@ fn law4_the_sole_opener_is_refused_while_anybody_at_all_has_the_file_open() {
         assert!(error.to_string().contains(&format!("process {} (bash)", stranger.child.id())), "{error}");
         drop(stranger);
         let alone = file.sole_opener().unwrap();
-        assert!(alone.is_enforced() && alone.is_alone(), "{}", place.name);
+        assert!(alone.is_enforced() && alone.is_alone().unwrap(), "{}", place.name);
     }
 }
 
@@ -125,7 +125,7 @@ fn law4_a_newcomer_waits_until_the_sole_opener_lets_go() {
     let file = open_again(&path, Access::ReadWrite);
     let alone = file.sole_opener().unwrap();
     let mut newcomer = Command::new("cat").arg(&path).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    while alone.is_alone() {
+    while alone.is_alone().unwrap() {
         std::thread::yield_now();
     }
     assert!(newcomer.try_wait().unwrap().is_none(), "it waits");
@@ -135,7 +135,7 @@ fn law4_a_newcomer_waits_until_the_sole_opener_lets_go() {
     newcomer.stdout.take().unwrap().read_to_end(&mut seen).unwrap();
     assert!(newcomer.wait().unwrap().success());
     assert_eq!(&seen[..7], b"in time");
-    assert!(file.sole_opener().is_ok_and(|alone| alone.is_alone()), "and can be had again");
+    assert!(file.sole_opener().is_ok_and(|alone| alone.is_alone().unwrap()), "and can be had again");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn law7_opening_what_is_held_alone_is_refused_at_once_and_disturbs_nobody() {
     for access in [Access::ReadOnly, Access::ReadWrite] {
         assert_eq!(SparseFile::open(&path, access).unwrap_err().kind(), ErrorKind::InUse);
     }
-    assert!(alone.is_alone());
+    assert!(alone.is_alone().unwrap());
     drop(alone);
     assert!(SparseFile::open(&path, Access::Inspect).is_ok());
 }
@@ -160,7 +160,7 @@ fn law4_to_inspect_is_worth_waiting_for() {
     std::thread::scope(|threads| {
         let alone = file.sole_opener().unwrap();
         let looking = threads.spawn(|| SparseFile::open(&path, Access::Inspect).map(drop));
-        while alone.is_alone() {
+        while alone.is_alone().unwrap() {
             std::thread::yield_now();
         }
         drop(alone);
