@@ -4,7 +4,8 @@
 //!  inspect ---> partition table (MBR with logical partitions, GPT)
 //!     |              |
 //!     |              v  each partition, or the whole disk
-//!     +--------> recognise: FAT, exFAT, NTFS, ext, XFS, btrfs, LUKS, LVM, swap, ISO 9660, BitLocker, RAID by signature
+//!     +--------> recognise: FAT, exFAT, NTFS, ext, XFS, Btrfs, LUKS, LVM, swap, ISO 9660, BitLocker by signature
+//!                    |       RAID, ZFS, bcache, bcachefs by their marks: what was there before may still begin there
 //!                    |
 //!  free_space -------+--> the reader of the file system: refuses, or gives free runs    write_table, fat::format
 //!  gaps: what no partition and no table has
@@ -37,6 +38,7 @@ pub mod fat;
 mod free_space;
 mod gaps;
 mod inspect;
+mod later_use;
 mod ntfs;
 mod partition_write;
 mod recognise;
@@ -131,6 +133,9 @@ pub enum FileSystem {
     Iso9660,
     BitLocker,
     LinuxRaid,
+    Zfs,
+    Bcache,
+    Bcachefs,
 }
 
 impl FileSystem {
@@ -161,6 +166,9 @@ impl FileSystem {
             Self::Iso9660 => "iso9660",
             Self::BitLocker => "bitlocker",
             Self::LinuxRaid => "linux-raid",
+            Self::Zfs => "zfs",
+            Self::Bcache => "bcache",
+            Self::Bcachefs => "bcachefs",
         }
     }
 }
@@ -185,6 +193,9 @@ impl fmt::Display for FileSystem {
             Self::Iso9660 => "ISO 9660",
             Self::BitLocker => "BitLocker",
             Self::LinuxRaid => "Linux RAID",
+            Self::Zfs => "ZFS",
+            Self::Bcache => "bcache",
+            Self::Bcachefs => "bcachefs",
         })
     }
 }
