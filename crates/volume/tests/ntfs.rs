@@ -227,6 +227,11 @@ fn section8_shadow_copies_and_encryption_are_left_alone() {
             made.put(0x1E30, &0x10_0000u64.to_le_bytes());
         }),
         ("it has shadow copies", |made| {
+            // They may be kept on another volume, and read from this one what has not changed.
+            made.put(0x1E00, &SHADOW_COPIES);
+            made.put(0x1E40, &[[1; 16], [2; 16]].concat());
+        }),
+        ("it has shadow copies", |made| {
             let called = "{01234567-89ab-cdef-0123-456789abcdef}{3808876B-c176-4e48-b7ae-04046e6cc752}";
             made.set(33, &[name_in(61, called)], 1);
             made.finish();
@@ -235,6 +240,7 @@ fn section8_shadow_copies_and_encryption_are_left_alone() {
     // No catalogue, and a catalogue's name without a copy beside it.
     let mut made = Ntfs::with_tree(PLAIN);
     made.put(0x1E00, &SHADOW_COPIES);
+    made.put(0x1E40, &[1; 32]);
     made.set(33, &[name_in(61, "{3808876b-c176-4e48-b7ae-04046e6cc752}")], 1);
     made.finish();
     assert_eq!(free_of(&made.disk).unwrap(), made.free());
