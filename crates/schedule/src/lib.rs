@@ -123,9 +123,10 @@ pub struct Entry {
     pub active: Option<bool>,
     /// When it runs next, in the scheduler's words.
     pub next: Option<String>,
-    /// When it ran last, in the scheduler's words.
+    /// When its time came last, in the scheduler's words; where it has not come yet, systemd may tell when it was added.
     pub last: Option<String>,
-    /// How the last run ended, in the scheduler's words: `success`, `exit-code`.
+    /// How the last run ended, in the scheduler's words: `success`, `exit-code`. `None` where there was none since the
+    /// scheduler started.
     pub last_result: Option<String>,
 }
 
