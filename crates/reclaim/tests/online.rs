@@ -12,7 +12,7 @@ use block_device::{
     RangeLocked, RangeLocks, ReadOnly, Result, Schedule, Stats, Window, Written, WrittenMap, ZeroDetect, ZeroMode,
 };
 use proptest::prelude::*;
-use reclaim::online::{Online, Outcome, Pace};
+use reclaim::online::{Foreground, Online, Outcome, Pace};
 use reclaim::{Observer, Phase, PlanOptions, plan};
 use support::{GRANULE, Odd, StopAt, allocated, content, memory, range, write};
 
@@ -421,7 +421,11 @@ fn a_pass_that_waits_for_its_turn_can_be_stopped() {
     let served = Served::new(&mixed(4 * MIB));
     let requests = AtomicU64::new(0);
     // Clients ask without end, and it may read a byte a second.
-    let pace = Pace::while_active(1, move || requests.fetch_add(1, SeqCst));
+    let foreground = move || {
+        let asked = requests.fetch_add(1, SeqCst);
+        Foreground { begun: asked, ended: asked }
+    };
+    let pace = Pace::while_active(1, foreground);
     let outcome = served.online.pass(&pace, &mut StopAt::new(4)).unwrap();
     assert_eq!(outcome.stopped.unwrap().kind(), ErrorKind::Interrupted);
     assert!(outcome.looked_at_bytes <= Online::WINDOW_BYTES, "{}", outcome.looked_at_bytes);

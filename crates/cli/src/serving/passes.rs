@@ -1,12 +1,13 @@
 //! Passes over a served disk: by the clock, and for whoever asks; one at a time.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use block_device::Counters;
 use control::{Asker, Trimmed};
 use disk_types::{Error, ErrorKind, Result};
-use reclaim::online::{Online, Outcome, Pace, Totals};
+use reclaim::online::{Foreground, Online, Outcome, Pace, Totals};
 use reclaim::{Observer, Phase};
 
 use crate::on_drop::OnDrop;
@@ -46,7 +47,7 @@ impl Passes {
     /// Passes by `online`; `counters` tell how active the clients are.
     pub(crate) fn new(online: Online, rhythm: Rhythm, counters: Arc<Counters>) -> Self {
         let pace = match rhythm.rate_bytes {
-            Some(rate_bytes) => Pace::while_active(rate_bytes, move || requests(&counters)),
+            Some(rate_bytes) => Pace::while_active(rate_bytes, move || foreground(&counters)),
             None => Pace::unlimited(),
         };
         Self { online, pace, rhythm, state: Mutex::default(), changed: Condvar::new() }
@@ -167,11 +168,11 @@ impl Passes {
     }
 }
 
-/// How many requests clients have made.
-fn requests(counters: &Counters) -> u64 {
-    use std::sync::atomic::Ordering::Relaxed;
-    let Counters { reads, writes, flushes, discards, zeroings, .. } = counters;
-    [reads, writes, flushes, discards, zeroings].iter().map(|counter| counter.load(Relaxed)).sum()
+/// What clients have asked for.
+fn foreground(counters: &Counters) -> Foreground {
+    // In this order: what ends in between has begun.
+    let ended = counters.ended();
+    Foreground { begun: counters.begun.load(Relaxed), ended }
 }
 
 /// Lets a pass go on while whoever began it wants it.

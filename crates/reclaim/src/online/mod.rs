@@ -49,7 +49,7 @@ use block_device::{DiscardEffect, Disk, Error, ErrorKind, RangeLocks, Result, Wr
 use crate::Observer;
 use pass::{Done, Pass};
 
-pub use pace::Pace;
+pub use pace::{Foreground, Pace};
 pub use totals::{LastPass, Running, Totals};
 
 /// Frees zeroes of a disk that others are using.
