@@ -74,6 +74,11 @@ impl Backing {
         either!(self, file => Some(file), _file => None)
     }
 
+    /// As in [`crate::sys`].
+    pub(crate) fn read_once_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        either!(self, file => sys::read_once_at(file, offset, buffer), file => file.read_at(offset, buffer))
+    }
+
     /// Whether it gives space back only while it is marked sparse.
     pub(crate) fn needs_mark(&self) -> bool {
         either!(self, _file => sys::NEEDS_MARK, _file => true)

@@ -410,7 +410,12 @@ impl<'a> New<'a> {
     /// Makes it, empty, with everything that could fail for want of rights tried.
     fn create(file: &'a SparseFile, names: &Names) -> Result<Self> {
         let source = file.as_file().expect("a file of the system, which has been checked");
-        let made = sys::create(&names.new, true)?;
+        let made = sys::create(&names.new, true).map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied => {
+                error.advise("it is made beside the image: give this user the right to write to that directory")
+            }
+            _ => error,
+        })?;
         let target = SparseFile::assemble(made, &names.new, Access::ReadWrite, file.len_bytes());
         let new = Self { target, source, kept: std::cell::Cell::new(false) };
         let prepared = match sys::lock(new.system(), true) {

@@ -20,6 +20,7 @@
 //!   fn len_bytes(file: &File) -> io::Result<u64>
 //!   fn set_len(file: &File, len_bytes: u64) -> io::Result<()>
 //!   fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize>
+//!   fn read_once_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize>    // what was not cached is not afterwards
 //!   fn write_at(file: &File, offset: u64, data: &[u8]) -> io::Result<usize>
 //!   fn sync(file: &File) -> io::Result<()>
 //! the map

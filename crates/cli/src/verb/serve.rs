@@ -229,6 +229,7 @@ impl Serve {
                     ErrorKind::ReadOnly | ErrorKind::PermissionDenied if !self.read_only => {
                         error.advise("--read-only serves it without writing; or give this user the right to write")
                     }
+                    ErrorKind::NotFound if !self.read_only => error.advise("check the name; with --size it is created"),
                     _ => error,
                 }
             });

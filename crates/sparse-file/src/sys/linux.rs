@@ -21,6 +21,7 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::ntfs::{Facts, StreamName};
 use crate::{ByteRange, Error, ErrorKind, Result};
 
+pub(crate) use cache::read_once_at;
 pub(crate) use copying::{Stamp, copy_mode, rename_new, stamp};
 pub(crate) use holder::{holder, sees_everybody};
 pub(crate) use lease::{Lease, lease};

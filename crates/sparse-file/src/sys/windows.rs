@@ -74,6 +74,11 @@ pub(crate) fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result
     file.seek_read(buffer, offset)
 }
 
+/// Windows cannot be told for one read.
+pub(crate) fn read_once_at(_file: &File, _offset: u64, _buffer: &mut [u8]) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Writes what the system takes at once.
 pub(crate) fn write_at(file: &File, offset: u64, data: &[u8]) -> io::Result<usize> {
     file.seek_write(data, offset).map_err(with_kind)
