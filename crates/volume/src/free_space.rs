@@ -85,7 +85,8 @@ fn opener(volume: &Volume) -> Result<fn(&Disk) -> Result<Runs>> {
         other => {
             return Err(Error::new(ErrorKind::Unsupported, OPERATION)
                 .at_offset(volume.range.start())
-                .because(format!("the free space of {other} is not supported yet")));
+                .because(format!("the free space of {other} is not supported yet"))
+                .advise("mount it, and have the system trim it: attach --at DIR, then trim; or fstrim inside"));
         }
     })
 }
