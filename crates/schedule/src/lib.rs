@@ -123,10 +123,9 @@ pub struct Entry {
     pub active: Option<bool>,
     /// When it runs next, in the scheduler's words.
     pub next: Option<String>,
-    /// When its time came last, in the scheduler's words; where it has not come yet, systemd may tell when it was added.
+    /// When it ran last, in the scheduler's words. `None` where it has not since the scheduler started.
     pub last: Option<String>,
-    /// How the last run ended, in the scheduler's words: `success`, `exit-code`. `None` where there was none since the
-    /// scheduler started.
+    /// How that ended, in the scheduler's words: `success`, `exit-code`.
     pub last_result: Option<String>,
 }
 

@@ -89,7 +89,7 @@ fn inside(directory: &Path) {
         let listed = schedule::list().unwrap();
         let [entry] = listed.as_slice() else { panic!("{listed:?}") };
         assert_eq!((entry.image.as_path(), entry.active), (Path::new(path), Some(true)));
-        assert!(entry.next.is_some() && entry.last_result.is_none(), "{entry:?}");
+        assert!(entry.next.is_some() && entry.last.is_none() && entry.last_result.is_none(), "{entry:?}");
 
         let started = systemctl(&["start", "--", &service]);
         assert!(started.status.success(), "{path}: {started:?}");
@@ -97,7 +97,8 @@ fn inside(directory: &Path) {
         assert_eq!(words.split_terminator('\0').collect::<Vec<_>>(), ["trim", "--skip-in-use", "--", path]);
         let priority = fs::read_to_string(programs.join("priority")).unwrap();
         assert!(priority.starts_with("19\nidle\n") && priority.contains("SCHED_BATCH"), "{priority}");
-        assert_eq!(schedule::list().unwrap()[0].last_result.as_deref(), Some("success"));
+        let ran = &schedule::list().unwrap()[0];
+        assert!(ran.last.is_some() && ran.last_result.as_deref() == Some("success"), "{ran:?}");
 
         let again = schedule::add(&Job { every: "1d".parse().unwrap(), ..job }).unwrap();
         assert!(again.replaced);

@@ -194,19 +194,19 @@ impl Systemd {
 
     /// The entry with what systemd tells of it.
     fn told(&self, entry: Entry) -> Entry {
-        let timer = self.show(&entry.name, "ActiveState,NextElapseUSecRealtime,LastTriggerUSec");
+        let timer = self.show(&entry.name, "ActiveState,NextElapseUSecRealtime");
+        let service = self.show(&entry.name.replace(".timer", ".service"), "Result,ExecMainExitTimestamp");
         let field = |fields: &[(String, String)], key: &str| {
             let value = fields.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
             value.filter(|value| !value.is_empty() && value != "n/a")
         };
-        let last = field(&timer, "LastTriggerUSec");
-        // A service that has not run since systemd started calls that success.
-        let service = self.show(&entry.name.replace(".timer", ".service"), "Result,ExecMainExitTimestamp");
-        let last_result = field(&service, "ExecMainExitTimestamp").and_then(|_| field(&service, "Result"));
+        // Not when the timer was last due: that begins with the time at which it was made. And a service that has not
+        // run calls that success.
+        let last = field(&service, "ExecMainExitTimestamp");
         Entry {
             active: field(&timer, "ActiveState").map(|state| state == "active"),
             next: field(&timer, "NextElapseUSecRealtime"),
-            last_result,
+            last_result: last.as_ref().and_then(|_| field(&service, "Result")),
             last,
             ..entry
         }
@@ -221,7 +221,15 @@ impl Systemd {
 
     /// Writes the files, so that a reader sees each whole or not at all.
     fn write_all(&self, plan: &Plan) -> Result<()> {
-        let failed = |path: &Path, error| Error::from_io(OPERATION, error).at_path(path.display());
+        let failed = |path: &Path, error| {
+            let error = Error::from_io(OPERATION, error).at_path(path.display());
+            match (error.kind(), self.scope) {
+                (ErrorKind::PermissionDenied, Scope::System) => {
+                    error.advise("an entry of the machine wants root; --user makes one of this user")
+                }
+                _ => error,
+            }
+        };
         fs::create_dir_all(&self.directory).map_err(|error| failed(&self.directory, error))?;
         for file in &plan.files {
             // Short, whatever the name of the unit; and no unit is called so: systemd passes it over.

@@ -53,7 +53,7 @@ fn job(image: &str, every: &str) -> Job {
 #[test]
 fn an_entry_is_written_enabled_listed_and_removed() {
     let desk = Desk::with(
-        "case $* in *show*timer) echo ActiveState=active; echo NextElapseUSecRealtime=tomorrow; echo LastTriggerUSec=n/a;; esac",
+        "case $* in *show*timer) echo ActiveState=active; echo NextElapseUSecRealtime=tomorrow;; *show*) echo Result=success; echo ExecMainExitTimestamp=;; esac",
     );
     let added = desk.systemd.add(&job("/srv/a b.img", "6h")).unwrap();
     assert!(added.enabled && !added.replaced && added.notes.is_empty(), "{added:?}");
