@@ -23,8 +23,8 @@ pub(crate) fn later_use(disk: &Disk, head: &[u8]) -> Result<Option<FileSystem>> 
 
 /// Whether a disk that belongs to `file_system` as a whole can still have a partition table from before: it means nothing.
 pub(crate) const fn keeps_old_tables(file_system: FileSystem) -> bool {
-    use FileSystem::{Bcache, Bcachefs, LinuxRaid, Lvm2, Zfs};
-    matches!(file_system, Bcache | Bcachefs | LinuxRaid | Lvm2 | Zfs)
+    use FileSystem::{Bcache, Bcachefs, HfsPlus, LinuxRaid, Lvm2, Nilfs2, Swap, Udf, Ufs, Zfs};
+    matches!(file_system, Bcache | Bcachefs | HfsPlus | LinuxRaid | Lvm2 | Nilfs2 | Swap | Udf | Ufs | Zfs)
 }
 
 fn in_head(head: &[u8]) -> Option<FileSystem> {
@@ -39,7 +39,13 @@ fn in_head(head: &[u8]) -> Option<FileSystem> {
         let label = sector as usize * 512;
         is(label, b"LABELONE") && is(label + 8, &sector.to_le_bytes()) && is(label + 24, b"LVM2 001")
     };
+    let is_either_way = |at: usize, number: u32| is(at, &number.to_le_bytes()) || is(at, &number.to_be_bytes());
     let found = [
+        // Its revision, and the magic number.
+        (is(1024, &[2, 0, 0, 0, 0, 0, 0x34, 0x34]), FileSystem::Nilfs2),
+        (is(1024, b"H+\0\x04") || is(1024, b"HX\0\x05"), FileSystem::HfsPlus),
+        (is_either_way(8192 + 1372, 0x0001_1954) || is_either_way(65536 + 1372, 0x1954_0119), FileSystem::Ufs),
+        (has_udf(head), FileSystem::Udf),
         (is(4096 + 24, &BCACHE), FileSystem::Bcache),
         (is(4096 + 24, &BCACHEFS), FileSystem::Bcachefs),
         // Metadata of version 1.2 (md(4)).
@@ -48,6 +54,13 @@ fn in_head(head: &[u8]) -> Option<FileSystem> {
         (is(BTRFS + 64, b"_BHRfS_M") && is(BTRFS + 48, &(BTRFS as u64).to_le_bytes()), FileSystem::Btrfs),
     ];
     found.into_iter().find_map(|(is_there, file_system)| is_there.then_some(file_system))
+}
+
+/// Whether the descriptors from byte 32768 on, each in 2048 bytes or more (ECMA-167 part 2), say that it is UDF.
+fn has_udf(head: &[u8]) -> bool {
+    let mut descriptors = head[32768..].chunks_exact(2048).map(|descriptor| &descriptor[..6]);
+    descriptors.any(|descriptor| descriptor == b"\0BEA01")
+        && descriptors.any(|descriptor| descriptor == b"\0NSR02" || descriptor == b"\0NSR03")
 }
 
 /// Whether there is an uberblock in the first label of a ZFS device: 128 KiB from 128 KiB on, in slots of 1 KiB or more.

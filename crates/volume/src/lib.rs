@@ -5,7 +5,7 @@
 //!     |              |
 //!     |              v  each partition, or the whole disk
 //!     +--------> recognise: FAT, exFAT, NTFS, ext, XFS, Btrfs, LUKS, LVM, swap, ISO 9660, BitLocker by signature
-//!                    |       RAID, ZFS, bcache, bcachefs by their marks: what was there before may still begin there
+//!                    |       RAID, ZFS, UDF, ... by their marks: what was there before may still begin there
 //!                    |
 //!  free_space -------+--> the reader of the file system: refuses, or gives free runs    write_table, fat::format
 //!  gaps: what no partition and no table has
@@ -136,6 +136,10 @@ pub enum FileSystem {
     Zfs,
     Bcache,
     Bcachefs,
+    Udf,
+    Nilfs2,
+    Ufs,
+    HfsPlus,
 }
 
 impl FileSystem {
@@ -169,6 +173,10 @@ impl FileSystem {
             Self::Zfs => "zfs",
             Self::Bcache => "bcache",
             Self::Bcachefs => "bcachefs",
+            Self::Udf => "udf",
+            Self::Nilfs2 => "nilfs2",
+            Self::Ufs => "ufs",
+            Self::HfsPlus => "hfsplus",
         }
     }
 }
@@ -196,6 +204,10 @@ impl fmt::Display for FileSystem {
             Self::Zfs => "ZFS",
             Self::Bcache => "bcache",
             Self::Bcachefs => "bcachefs",
+            Self::Udf => "UDF",
+            Self::Nilfs2 => "NILFS2",
+            Self::Ufs => "UFS",
+            Self::HfsPlus => "HFS+",
         })
     }
 }

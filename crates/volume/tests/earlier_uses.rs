@@ -55,8 +55,26 @@ fn not_given(disk: &Disk, file_system: FileSystem, words: &str) {
     assert!(error.to_string().contains(words), "{words}: {error}");
 }
 
+/// A sequence of descriptors in sectors of 2048 bytes, as in ECMA-167.
+const fn udf() -> [u8; 4108] {
+    let mut bytes = [0; 4108];
+    let descriptors = [*b"\0BEA01\x01", *b"\0NSR03\x01", *b"\0TEA01\x01"];
+    let mut at = 0;
+    while at < 21 {
+        bytes[at / 7 * 2048 + at % 7] = descriptors[at / 7][at % 7];
+        at += 1;
+    }
+    bytes
+}
+
 /// The later users that leave alone what the signature of another lies in.
-const MARKS: [(&str, u64, &[u8]); 9] = [
+const MARKS: [(&str, u64, &[u8]); 15] = [
+    ("UDF", 32 * KIB, &udf()),
+    ("NILFS2", KIB, &[2, 0, 0, 0, 0, 0, 0x34, 0x34]),
+    ("UFS", 64 * KIB + 1372, &0x1954_0119u32.to_le_bytes()),
+    ("UFS", 8 * KIB + 1372, &0x0001_1954u32.to_be_bytes()),
+    ("HFS+", KIB, b"H+\0\x04"),
+    ("HFS+", KIB, b"HX\0\x05"),
     ("bcache", 4120, &[0xC6, 0x85, 0x73, 0xF6, 0x4E, 0x1A, 0x45, 0xCA, 0x82, 0x65, 0xF5, 0x7F, 0x48, 0xBA, 0x6D, 0x81]),
     (
         "bcachefs",

@@ -52,9 +52,10 @@ fn cannot_tell(volume: &Volume, what: &str) -> Error {
         .advise("give it back in that system: swapoff, blkdiscard, mkswap")
 }
 
-/// Whether a system of Linux can have its files there. Those on FAT and the like are of Windows, or start a system.
+/// Whether a system of Linux can run from there.
 const fn may_hold_linux(file_system: FileSystem) -> bool {
-    !matches!(file_system, FileSystem::BitLocker | FileSystem::Iso9660)
+    use FileSystem::{BitLocker, HfsPlus, Iso9660, Udf, Ufs};
+    !matches!(file_system, BitLocker | HfsPlus | Iso9660 | Udf | Ufs)
 }
 
 /// Whether it is an ext file system whose journal is in use, or that has none and was not unmounted.
