@@ -11,8 +11,9 @@ use block_device::{ByteRange, Disk, Extent, Result, is_zero};
 use crate::Observer;
 use crate::observer::{Phase, Watch};
 
-/// How much is read at once: small enough to stay in a core's cache between being read and being judged.
-const PIECE_BYTES: u64 = 256 << 10;
+/// How much is read at once: as large as the largest page that a system caches, so that what it does not keep it has not
+/// read in vain.
+const PIECE_BYTES: u64 = 2 << 20;
 
 /// What the pass found.
 #[derive(Debug, Default)]

@@ -46,6 +46,7 @@ same_on_both! {
     fn lock(exclusive: bool) -> io::Result<bool>;
     fn unlock() -> ();
     fn holder() -> Option<Holder>;
+    fn writer() -> Option<Holder>;
     fn len_bytes() -> io::Result<u64>;
     fn set_len(len_bytes: u64) -> io::Result<()>;
     fn read_at(offset: u64, buffer: &mut [u8]) -> io::Result<usize>;

@@ -230,7 +230,7 @@ impl SparseFile {
 
     /// As [`read_at`](Self::read_at), for whoever goes through a file once: what the system had not cached before is not
     /// cached afterwards, so that nobody else's pages have to go for it. Where the system cannot do so (before Linux 6.14,
-    /// on other file systems than ext4, xfs and btrfs, on Windows) it is `read_at`.
+    /// on file systems other than ext4 and xfs, on Windows) it is `read_at`.
     ///
     /// Read much at once: of a page that only part of is read, the rest is read again later. The largest has 2 MiB.
     ///

@@ -89,6 +89,13 @@ impl SparseFile {
         self.backing.holder()
     }
 
+    /// Somebody else who may write to the file without a lock of ours, as far as the system tells this user: a search, which
+    /// takes milliseconds. A mapping whose file was closed is not seen. Windows lets nobody write beside us.
+    #[must_use]
+    pub fn writer(&self) -> Option<Holder> {
+        self.backing.writer()
+    }
+
     /// Makes sure that nobody else has the file open, and keeps it so where the system can (law 4).
     ///
     /// # Errors

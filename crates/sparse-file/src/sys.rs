@@ -12,6 +12,7 @@
 //!   fn open(path: &Path, access: Access) -> Result<File>
 //!   fn lock(file: &File, exclusive: bool) -> io::Result<bool>
 //!   fn holder(file: &File) -> Option<Holder>
+//!   fn writer(file: &File) -> Option<Holder>     // as `holder`, of those who may write to it
 //!   fn sees_everybody() -> bool          // whether `holder` sees what every process has open
 //!   fn remove_created(path: &Path, file: &File)
 //!   fn decompress(path: &Path) -> Result<bool>

@@ -178,7 +178,7 @@ impl Trim {
     }
 
     fn trim(&self, image: &Image, context: &Context) -> Result<Told> {
-        let disk = &image.disk;
+        let disk = &image.once;
         if disk.geometry().discard.effect == DiscardEffect::Ignored {
             return Err(Error::new(ErrorKind::Unsupported, "trim")
                 .because("its file system cannot give space back")

@@ -23,7 +23,7 @@ use crate::{ByteRange, Error, ErrorKind, Result};
 
 pub(crate) use cache::read_once_at;
 pub(crate) use copying::{Stamp, copy_mode, rename_new, stamp};
-pub(crate) use holder::{holder, sees_everybody};
+pub(crate) use holder::{holder, sees_everybody, writer};
 pub(crate) use lease::{Lease, lease};
 pub(crate) use locate::{create, create_stream, decompress, open, remove_created, sync_directory_of};
 pub(crate) use map::{Mapper, fragments};

@@ -34,7 +34,7 @@ use control::{Device, attributes, information};
 use volume::{Volume, allocation_units};
 
 pub(crate) use copying::{Stamp, clone_file, copy_mode, copy_range, rename_new, stamp};
-pub(crate) use holder::holder;
+pub(crate) use holder::{holder, writer};
 pub(crate) use locate::{create, create_stream, decompress, open, remove_created};
 pub(crate) use replacing::{
     REPLACES, copy_identity, forget_cached, fragments, hide, leads_to, mounted_at, names, swap, swap_back, sync_all,

@@ -50,6 +50,20 @@ fn image(dir: &Path) -> std::path::PathBuf {
 }
 
 #[test]
+fn law4_who_may_write_beside_us_is_found_and_who_reads_is_not() {
+    let place = &places::always()[0];
+    let path = image(place.dir());
+    let file = open_again(&path, Access::ReadWrite);
+    let _reader = File::open(&path).unwrap();
+    assert_eq!(file.writer(), None);
+    let stranger = Stranger::opens(&path, false);
+    let writer = file.writer().expect("somebody may write");
+    assert_eq!((writer.pid, writer.how), (Some(stranger.child.id()), Hold::Open));
+    drop(stranger);
+    assert_eq!(file.writer(), None);
+}
+
+#[test]
 fn law7_a_second_writer_is_told_which_process_has_it() {
     for place in places::all() {
         let path = image(place.dir());

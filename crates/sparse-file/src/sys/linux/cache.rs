@@ -47,7 +47,7 @@ const RWF_DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 
 /// Reads up to a whole buffer; 0 at the end of the file. What was cached before stays so; what was not is not afterwards.
 ///
-/// [`io::ErrorKind::Unsupported`] where the kernel or the file system cannot: ext4, xfs and btrfs can.
+/// [`io::ErrorKind::Unsupported`] where the kernel or the file system cannot: ext4 and xfs can.
 pub(crate) fn read_once_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     preadv2(file, &mut [IoSliceMut::new(buffer)], offset, RWF_DONTCACHE).map_err(super::unsupported)
 }
