@@ -117,7 +117,9 @@ impl Serve {
         let allocated_before_bytes = image.file.allocated_bytes()?;
         let Served { disk, counters, space, online } = Served::new(&image, self.wanted())?;
         let passes = match online {
-            Ok(online) => Some(Arc::new(Passes::new(online, self.rhythm(), Arc::clone(&counters)))),
+            Ok(online) => {
+                Some(Arc::new(Passes::new(online, Arc::clone(&image.file), self.rhythm(), Arc::clone(&counters))))
+            }
             Err(error) if self.trim_every.is_some() => return Err(error.at_path(self.image.display()).into()),
             // Nothing can be given back, and nobody has asked for it.
             Err(_) => None,
