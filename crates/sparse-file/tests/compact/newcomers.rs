@@ -192,7 +192,9 @@ fn law4_openers_on_both_sides_of_the_exchange_lose_nothing() {
             File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
             let mut command = Command::new("strace");
             command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call},renameat2,fallocate")]);
-            command.args(injected).args(["-e", &format!("inject={call}:delay_enter={held_up_us}:delay_exit={held_up_us}")]);
+            command
+                .args(injected)
+                .args(["-e", &format!("inject={call}:delay_enter={held_up_us}:delay_exit={held_up_us}")]);
             command.arg(std::env::current_exe().unwrap()).args(["--exact", NAME, "--nocapture"]).env(INSIDE, &path);
             let mut held_up = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
             // The new file has the times of the old one once nothing is missing but the flush and the name. Where names are
