@@ -171,6 +171,7 @@ fn stats_count_requests_bytes_and_errors() {
     assert_eq!((counters.reads.load(Relaxed), counters.read_bytes.load(Relaxed)), (2, 512));
     assert_eq!(counters.discarded_bytes.load(Relaxed), 8192);
     assert_eq!((counters.flushes.load(Relaxed), counters.errors.load(Relaxed)), (1, 1));
+    assert_eq!(counters.begun.load(Relaxed), counters.ended());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use disk_types::{Error, ErrorKind, Result};
 
@@ -14,13 +15,21 @@ pub(crate) const BY: &str = if nbd::HAS_UNIX_SOCKETS { "SIGINT or SIGTERM" } els
 static ASKED: AtomicBool = AtomicBool::new(false);
 static ON_ASK: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
 
+/// One request can arrive twice: `timeout(1)` tells the program, and then all of its group.
+const ONE_REQUEST: Duration = Duration::from_millis(500);
+
 /// Starts listening. The first signal sets a flag that long work looks at; the second ends the program at once, which
 /// no image minds: whatever is half done is a punch or a copy that can be done again.
 pub(crate) fn listen() -> Result<()> {
-    let handler = || {
+    let mut first = None;
+    let handler = move || {
         if ASKED.swap(true, Ordering::SeqCst) {
+            if first.is_some_and(|first: Instant| first.elapsed() < ONE_REQUEST) {
+                return;
+            }
             std::process::exit(exit::KILLED);
         }
+        first = Some(Instant::now());
         let action = ON_ASK.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(action) = action {
             action();

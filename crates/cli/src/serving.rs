@@ -70,11 +70,11 @@ impl Served {
             disk = Disk::new(ZeroDetect::new(disk))?;
         }
         // Above the layer that cuts writes into pieces: a write takes effect as a whole.
-        let beneath = disk.clone();
         let written = Written::new(disk);
         let map: Arc<WrittenMap> = written.map();
         let locked = RangeLocked::new(Disk::new(written)?);
-        let online = Online::new(beneath, locked.locks(), map);
+        // Neither of the layers beneath has to do with what a pass reads and frees.
+        let online = Online::new(image.once.clone(), locked.locks(), map);
         let stats = Stats::new(Disk::new(locked)?);
         let counters = stats.counters();
         Ok(Self { disk: Disk::new(stats)?, counters, space, online })

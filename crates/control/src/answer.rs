@@ -57,7 +57,7 @@ pub struct Reclaim {
     pub every_ms: Option<u64>,
     /// Bytes a second that a pass reads while clients are active; `None` without a limit.
     pub rate_bytes: Option<u64>,
-    /// Passes that came to the end of the disk.
+    /// Passes that went through all of the disk.
     pub passes: u64,
     /// Passes that were stopped on the way.
     pub stopped_passes: u64,
@@ -95,7 +95,7 @@ pub struct LastPass {
     pub looked_at_bytes: u64,
     /// Bytes that it freed.
     pub freed_bytes: u64,
-    /// The kind of error that stopped it on the way; `None` if it came to the end.
+    /// The kind of error that stopped it on the way; `None` if it went through all of the disk.
     pub stopped: Option<String>,
 }
 

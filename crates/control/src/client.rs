@@ -28,10 +28,11 @@ impl Client {
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] where another process than the holder listens there;
-    /// [`ErrorKind::PermissionDenied`] where the socket is another user's.
+    /// [`ErrorKind::PermissionDenied`] where the socket is another user's; [`ErrorKind::InUse`] where so many wait there
+    /// that nobody is let in within [`Server::PATIENCE`].
     pub fn connect(image: &Path, holder: u32) -> Result<Option<Self>> {
         let path = socket_path(image);
-        let Some(socket) = Socket::connect(&path)? else { return Ok(None) };
+        let Some(socket) = Socket::connect(&path, Server::PATIENCE)? else { return Ok(None) };
         let peer = socket.peer().map_err(|source| Error::from_io("ask", source).at_path(path.display()))?;
         if peer.pid != holder {
             return Err(Error::new(ErrorKind::Refused, "ask")

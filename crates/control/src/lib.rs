@@ -27,7 +27,8 @@
 //! - Only the user who serves the image, and root, get an answer: the socket has mode 0600, and the system says who is at
 //!   the other end (`SO_PEERCRED`). A client in turn believes only the process that holds the image's lock.
 //! - What an asker can cost is bounded: [`Server::MAX_ASKERS`] at once, a question of [`Server::MAX_QUESTION_BYTES`] that
-//!   comes within [`Server::PATIENCE`], answers that it takes within the same time each.
+//!   comes within [`Server::PATIENCE`], answers that it takes within the same time each. Nor does a client wait longer than
+//!   that to be let in, and for any answer but the end of a pass.
 //! - Whoever binds holds the image's lock, so a socket there that nobody answers on is replaced. Anything else that
 //!   stands there stays. At the end the socket is removed if it is still ours.
 //!

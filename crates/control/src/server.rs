@@ -36,6 +36,8 @@ pub trait Answer: Sync {
 pub struct Asker<'a> {
     socket: &'a Socket,
     told_at: Option<Instant>,
+    /// It does not take what it is told.
+    is_deaf: bool,
 }
 
 /// A server that can be asked, beside an image.
@@ -161,7 +163,7 @@ fn talk(socket: &Socket, answer: &dyn Answer) -> io::Result<()> {
     };
     let line = match asked {
         Ok(Ask::Status) => Line::ending(Ok(answer.status())),
-        Ok(Ask::Trim) => Line::ending(answer.trim(&mut Asker { socket, told_at: None })),
+        Ok(Ask::Trim) => Line::ending(answer.trim(&mut Asker { socket, told_at: None, is_deaf: false })),
         Ok(Ask::StopTrim) => Line::ending(Ok(answer.stop_trim())),
         Err(error) => Line::ending(Err::<(), _>(error)),
     };
@@ -210,23 +212,22 @@ impl Asker<'_> {
     /// Tells how far the pass is. Cheap to call often.
     pub fn progress(&mut self, done_bytes: u64, total_bytes: u64) {
         let now = Instant::now();
-        if self.told_at.is_some_and(|at| now.duration_since(at) < Self::EVERY) {
+        if self.is_deaf || self.told_at.is_some_and(|at| now.duration_since(at) < Self::EVERY) {
             return;
         }
         self.told_at = Some(now);
-        // Who is gone is noticed by `may_continue`.
-        if let Err(error) = send(self.socket, &Line::progress(done_bytes, total_bytes)) {
-            tracing::debug!(%error, "whoever asked for a pass does not listen");
-        }
+        // Once: it would hold up the pass, and those who ask after it, each time anew.
+        self.is_deaf = send(self.socket, &Line::progress(done_bytes, total_bytes)).is_err();
     }
 
     /// Succeeds while somebody waits for the end of the pass.
     ///
     /// # Errors
-    /// [`ErrorKind::Interrupted`] once whoever asked has hung up.
+    /// [`ErrorKind::Interrupted`] once whoever asked has hung up, or has not taken what it was told within
+    /// [`Server::PATIENCE`].
     pub fn may_continue(&self) -> Result<()> {
-        if self.socket.is_gone() {
-            Err(Error::new(ErrorKind::Interrupted, "trim").because("whoever asked for it has gone"))
+        if self.is_deaf || self.socket.is_gone() {
+            Err(Error::new(ErrorKind::Interrupted, "trim").because("whoever asked for it has gone, or does not listen"))
         } else {
             Ok(())
         }
@@ -272,5 +273,26 @@ impl fmt::Debug for Stopper {
 impl fmt::Debug for Asker<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Asker").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_goes_on_for_who_listens_and_not_for_who_does_not() {
+        let (ours, theirs) = Socket::pair().unwrap();
+        ours.set_write_timeout(Some(Duration::from_millis(1))).unwrap();
+        let asker = || Asker { socket: &ours, told_at: None, is_deaf: false };
+        let mut first = asker();
+        first.progress(1, 2);
+        first.may_continue().unwrap();
+        while (&ours).write_all(&[b' '; 4096]).is_ok() {}
+        let mut deaf = asker();
+        deaf.progress(1, 2);
+        assert_eq!(deaf.may_continue().unwrap_err().kind(), ErrorKind::Interrupted);
+        drop(theirs);
+        assert_eq!(first.may_continue().unwrap_err().kind(), ErrorKind::Interrupted);
     }
 }

@@ -219,6 +219,25 @@ fn who_hangs_up_stops_the_pass_and_who_only_has_no_more_to_say_does_not() {
 }
 
 #[test]
+fn nobody_waits_for_ever_where_too_many_wait_already() {
+    let room = Room::new();
+    let listener = UnixListener::bind(room.socket()).unwrap();
+    // As many as wait there, and one more; std lets at least 128 wait.
+    let mut waiting = Vec::new();
+    let full = loop {
+        match Client::connect(&room.image(), std::process::id()) {
+            Ok(client) => waiting.push(client.expect("somebody listens")),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::InUse, "{full}");
+    assert!(waiting.len() > 16);
+    // It is not the place of a dead server.
+    assert_eq!(Server::bind(&room.image()).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    drop(listener);
+}
+
+#[test]
 fn hostile_questions_are_answered_with_an_error_and_the_server_goes_on() {
     let room = Room::new();
     room.with_server(|| {

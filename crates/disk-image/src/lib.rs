@@ -47,6 +47,9 @@ pub struct Image {
     pub format: Format,
     /// The disk.
     pub disk: Disk,
+    /// The same disk, for whoever goes through all of it once: where the system can, what such a walk reads does not push
+    /// out of its cache what others want. Flushes of the one do not know of failed flushes of the other.
+    pub once: Disk,
     /// The file beneath, for its path, figures and lock. Writing to it past the disk is the caller's own risk.
     pub file: Arc<SparseFile>,
 }
@@ -95,9 +98,12 @@ impl Image {
                 .advise("make a raw copy of it, for example with `qemu-img convert -O raw`"));
         }
         let file = Arc::new(file);
-        let disk = match format {
-            Format::Raw => Disk::new(RawImage::new(Arc::clone(&file))?)?,
+        let (disk, once) = match format {
+            Format::Raw => {
+                let raw = RawImage::new(Arc::clone(&file))?;
+                (Disk::new(raw.clone())?, Disk::new(raw.read_once())?)
+            }
         };
-        Ok(Self { format, disk, file })
+        Ok(Self { format, disk, once, file })
     }
 }

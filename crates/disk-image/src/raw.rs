@@ -11,11 +11,16 @@ use sparse_file::{Ability, Access, SparseFile};
 pub(crate) const LOGICAL_BLOCK: LogicalBlock = LogicalBlock::B512;
 
 /// A raw image. Offsets on the disk are offsets in the file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RawImage {
     file: Arc<SparseFile>,
     geometry: Geometry,
+    /// From which length on what a read brings into the system's cache is not kept there.
+    once_from: usize,
 }
+
+/// Shorter reads are of structures, which are looked at again.
+const ONCE_FROM: usize = 64 << 10;
 
 impl RawImage {
     /// The file as a disk.
@@ -47,7 +52,13 @@ impl RawImage {
             discard,
             read_only,
         };
-        Ok(Self { file, geometry })
+        Ok(Self { file, geometry, once_from: usize::MAX })
+    }
+
+    /// The same, for whoever goes through all of it once: see [`SparseFile::read_once_at`].
+    #[must_use]
+    pub(crate) fn read_once(self) -> Self {
+        Self { once_from: ONCE_FROM, ..self }
     }
 }
 
@@ -57,7 +68,11 @@ impl BlockDevice for RawImage {
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.file.read_at(offset, buffer)
+        if buffer.len() < self.once_from {
+            self.file.read_at(offset, buffer)
+        } else {
+            self.file.read_once_at(offset, buffer)
+        }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {

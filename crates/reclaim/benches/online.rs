@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use block_device::{Disk, Durability, RangeLocked, SpaceGuard, Written};
 use disk_image::Image;
-use reclaim::online::{Online, Pace};
+use reclaim::online::{Foreground, Online, Pace};
 use sparse_file::Access;
 
 const ROUNDS: usize = 5;
@@ -214,7 +214,10 @@ fn beside(path: &Path, len_bytes: u64) {
                     scope.spawn(move || {
                         let requests = Arc::clone(&served.requests);
                         let pace = limit.map_or_else(Pace::unlimited, |rate| {
-                            Pace::while_active(rate, move || requests.load(Relaxed))
+                            Pace::while_active(rate, move || {
+                                let asked = requests.load(Relaxed);
+                                Foreground { begun: asked, ended: asked }
+                            })
                         });
                         while !over.load(Relaxed) {
                             let _ = served.online.pass(&pace, &mut Until(over)).expect("a pass");

@@ -10,7 +10,7 @@ use crate::observer::{Phase, Watch};
 
 /// The disk is read in frames, and hashed in runs of units that are not zero; no run crosses a frame. Both are fixed, so
 /// that the hash knows nothing of granules, extents and how they were read.
-const FRAME_BYTES: usize = 1 << 20;
+const FRAME_BYTES: usize = 2 << 20;
 const UNIT_BYTES: usize = 4096;
 
 /// The hash of a disk's content (BLAKE3, 256 bits). Two disks of one length with equal fingerprints read the same.

@@ -12,7 +12,7 @@ use block_device::{
     RangeLocked, RangeLocks, ReadOnly, Result, Schedule, Stats, Window, Written, WrittenMap, ZeroDetect, ZeroMode,
 };
 use proptest::prelude::*;
-use reclaim::online::{Online, Outcome, Pace};
+use reclaim::online::{Foreground, Online, Outcome, Pace};
 use reclaim::{Observer, Phase, PlanOptions, plan};
 use support::{GRANULE, Odd, StopAt, allocated, content, memory, range, write};
 
@@ -180,6 +180,58 @@ fn a_pass_that_is_stopped_anywhere_leaves_the_disk_whole_and_the_next_completes_
     }
     // Only the last question comes when all is done.
     assert!(stops > 16 && unfinished >= stops - 1, "{stops}, {unfinished} of them with something left to do");
+}
+
+#[test]
+fn passes_that_are_always_stopped_come_to_the_end_of_a_disk_whose_beginning_is_always_written() {
+    let below = mixed(64 * MIB);
+    let before = content(&below);
+    let served = Served::in_chunks_of(MIB, &below);
+    let mut passes = 0;
+    while served.written.next_set(8).is_some() {
+        passes += 1;
+        assert!(passes < 64, "chunk {:?} is never looked at", served.written.next_set(8));
+        for at in (0..8 * MIB).step_by(MIB as usize) {
+            let sector = &before[usize::try_from(at).unwrap()..][..512];
+            served.disk.write(at, sector, Durability::Cached).unwrap();
+        }
+        // Enough for the chunks at the beginning, and a few more.
+        let _ = served.online.pass(&Pace::unlimited(), &mut StopAt::new(260)).unwrap();
+    }
+    assert!(passes > 4, "{passes} passes");
+    served.finish();
+    assert!(content(&below) == before);
+    served.assert_clean();
+}
+
+#[test]
+fn what_cannot_be_read_is_in_the_way_of_nothing_else() {
+    /// A host with a bad place.
+    struct Bad(Disk, AtomicBool);
+    impl Layer for Bad {
+        fn below(&self) -> &Disk {
+            &self.0
+        }
+        fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+            let bad = range(5 * MIB, 5 * MIB + 4096);
+            if self.1.load(SeqCst) && range(offset, offset + buffer.len() as u64).intersect(bad).is_some() {
+                return Err(Error::new(ErrorKind::Io, "read").at_offset(bad.start()));
+            }
+            self.0.read(offset, buffer)
+        }
+    }
+    let below = mixed(16 * MIB);
+    let bad = Disk::new(Bad(below.clone(), AtomicBool::new(true))).unwrap();
+    let served = Served::in_chunks_of(MIB, &bad);
+    for _ in 0..2 {
+        let stopped = served.online.pass(&Pace::unlimited(), &mut ()).unwrap().stopped.unwrap();
+        assert_eq!((stopped.kind(), stopped.offset()), (ErrorKind::Io, Some(5 * MIB)), "{stopped}");
+    }
+    // All but the one glance is done.
+    let left: Vec<_> = (0..16).filter(|&chunk| served.written.is_set(chunk)).collect();
+    assert_eq!(left, [4, 5]);
+    let zeroes = plan(&below, &PlanOptions { zeros_only: true, gaps: false }, &mut ()).unwrap();
+    assert!(zeroes.ranges.iter().all(|range| range.start() >= 4 * MIB && range.end() <= 6 * MIB));
 }
 
 #[test]
@@ -369,7 +421,11 @@ fn a_pass_that_waits_for_its_turn_can_be_stopped() {
     let served = Served::new(&mixed(4 * MIB));
     let requests = AtomicU64::new(0);
     // Clients ask without end, and it may read a byte a second.
-    let pace = Pace::while_active(1, move || requests.fetch_add(1, SeqCst));
+    let foreground = move || {
+        let asked = requests.fetch_add(1, SeqCst);
+        Foreground { begun: asked, ended: asked }
+    };
+    let pace = Pace::while_active(1, foreground);
     let outcome = served.online.pass(&pace, &mut StopAt::new(4)).unwrap();
     assert_eq!(outcome.stopped.unwrap().kind(), ErrorKind::Interrupted);
     assert!(outcome.looked_at_bytes <= Online::WINDOW_BYTES, "{}", outcome.looked_at_bytes);

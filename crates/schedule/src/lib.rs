@@ -123,9 +123,9 @@ pub struct Entry {
     pub active: Option<bool>,
     /// When it runs next, in the scheduler's words.
     pub next: Option<String>,
-    /// When it ran last, in the scheduler's words.
+    /// When it ran last, in the scheduler's words. `None` where it has not since the scheduler started.
     pub last: Option<String>,
-    /// How the last run ended, in the scheduler's words: `success`, `exit-code`.
+    /// How that ended, in the scheduler's words: `success`, `exit-code`.
     pub last_result: Option<String>,
 }
 

@@ -12,13 +12,15 @@ use std::path::Path;
 
 use disk_types::{Error, ErrorKind, Result};
 
-use crate::{Entry, Every, Job, Scope, escape_path, sys, unescape_path};
+use crate::{Entry, Every, Job, Scope, escape_path, unescape_path};
 
 /// How the names of all units begin.
 pub(crate) const PREFIX: &str = "sparsedisk-trim-";
 /// The longest name of a unit, its suffix included (`UNIT_NAME_MAX`).
 const NAME_BYTES: usize = 255;
 const SECTION: &str = "[X-Sparsedisk]";
+/// How the text of both begins.
+pub(crate) const MADE_HERE: &str = "# Made by sparsedisk schedule; `sparsedisk schedule remove` takes it away.";
 
 /// A service and its timer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,20 +36,27 @@ pub struct Units {
 /// The units for a job.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] for a program whose path has control characters, which systemd does not run.
+/// [`ErrorKind::Refused`] for a path that is no UTF-8: systemd runs it and can no longer show the unit, because what goes
+/// over its bus is UTF-8; and for a program whose path has control characters, quotes or backslashes, which it does not run.
 pub fn units(job: &Job) -> Result<Units> {
     let refused = |path: &Path, why| Error::new(ErrorKind::Refused, "schedule").at_path(path.display()).because(why);
-    let escaped = escape_path(&job.image).ok_or_else(|| refused(&job.image, "its path has no bytes"))?;
-    let bytes = |path: &Path| sys::bytes_of_path(path).ok_or_else(|| refused(path, "its path has no bytes"));
-    let (image, program) = (bytes(&job.image)?, bytes(&job.program)?);
-    if program.iter().any(u8::is_ascii_control) {
-        return Err(refused(&job.program, "systemd runs no program with control characters in its path")
-            .advise("install sparsedisk under a plain name"));
+    let utf8 = |path: &Path| {
+        let refused = || refused(path, "its path is no UTF-8, and systemd could not show what became of it");
+        path.to_str().map(str::to_owned).ok_or_else(|| refused().advise("give it a name in UTF-8"))
+    };
+    let (image, program) = (utf8(&job.image)?, utf8(&job.program)?);
+    let escaped = escape_path(&job.image).expect("UTF-8 is bytes");
+    if program.contains(|c: char| c.is_control() || matches!(c, '"' | '\'' | '\\')) {
+        return Err(refused(
+            &job.program,
+            "systemd runs no program with control characters, quotes or backslashes in its path",
+        )
+        .advise("install sparsedisk under a plain name"));
     }
-    let shown = shown(&job.image);
+    let shown = shown(&image);
     let command = format!("{} trim --skip-in-use -- {}", word(&program, Dollar::Plain), word(&image, Dollar::Doubled));
     let service = format!(
-        "# Made by sparsedisk schedule; `sparsedisk schedule remove` takes it away.\n\
+        "{MADE_HERE}\n\
          [Unit]\n\
          Description=Trim {shown}\n\
          Documentation=man:sparsedisk-trim(1)\n\
@@ -62,7 +71,7 @@ pub fn units(job: &Job) -> Result<Units> {
     let Job { every, .. } = job;
     let spread = every.spread_seconds();
     let timer = format!(
-        "# Made by sparsedisk schedule; `sparsedisk schedule remove` takes it away.\n\
+        "{MADE_HERE}\n\
          [Unit]\n\
          Description=Trim {shown} every {every}\n\
          Documentation=man:sparsedisk-schedule(1)\n\
@@ -120,9 +129,9 @@ fn sign(bytes: &[u8]) -> u64 {
 
 /// The path for people, in a value that knows specifiers and no escapes. In quotes, because a backslash at the end of a line
 /// would join it with the next.
-fn shown(path: &Path) -> String {
+fn shown(path: &str) -> String {
     let mut out = String::from('"');
-    for c in path.display().to_string().chars() {
+    for c in path.chars() {
         match c {
             '%' => out.push_str("%%"),
             _ if c.is_control() => out.extend(c.escape_default()),
@@ -140,31 +149,22 @@ enum Dollar {
     Doubled,
 }
 
-/// A word of a command line, in quotes.
-fn word(bytes: &[u8], dollar: Dollar) -> String {
-    format!("\"{}\"", text(bytes, dollar))
-}
-
-/// Text in which systemd finds neither escapes, specifiers nor the end of a line.
-fn text(bytes: &[u8], dollar: Dollar) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '"' | '\\' => out.extend(['\\', c]),
-                '%' => out.push_str("%%"),
-                '$' if dollar == Dollar::Doubled => out.push_str("$$"),
-                _ if c.is_control() => {
-                    for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                        write!(out, "\\x{byte:02x}").expect("a String takes everything");
-                    }
+/// A word of a command line, in quotes, in which systemd finds neither escapes, specifiers nor the end of a line.
+fn word(text: &str, dollar: Dollar) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '%' => out.push_str("%%"),
+            '$' if dollar == Dollar::Doubled => out.push_str("$$"),
+            _ if c.is_control() => {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    write!(out, "\\x{byte:02x}").expect("a String takes everything");
                 }
-                _ => out.push(c),
             }
-        }
-        for byte in chunk.invalid() {
-            write!(out, "\\x{byte:02x}").expect("a String takes everything");
+            _ => out.push(c),
         }
     }
+    out.push('"');
     out
 }

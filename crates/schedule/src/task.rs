@@ -29,7 +29,8 @@ fn stem(job: &Job) -> Result<String> {
 /// The XML that describes the task, for a file in UTF-16.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] for a path in which the Task Scheduler would find a variable, or that is no Unicode.
+/// [`ErrorKind::Refused`] for a path in which the Task Scheduler would find a variable, that is no Unicode or cannot be
+/// written as XML, and for a program with a longer path than it takes.
 pub fn xml(job: &Job) -> Result<String> {
     let unicode = |path: &std::path::Path| path.to_str().map(str::to_owned).ok_or_else(|| refused(job, "no Unicode"));
     let (image, program) = (unicode(&job.image)?, unicode(&job.program)?);
@@ -38,6 +39,16 @@ pub fn xml(job: &Job) -> Result<String> {
             return Err(refused(job, "the Task Scheduler would put the value of a variable into its path")
                 .advise("give it a name without % and $("));
         }
+    }
+    if [&image, &program]
+        .iter()
+        .any(|path| path.contains(|c: char| c.is_control() || ['\u{fffe}', '\u{ffff}'].contains(&c)))
+    {
+        return Err(refused(job, "its path has a character that XML has not").advise("give it a plain name"));
+    }
+    if program.encode_utf16().count() > PROGRAM_UNITS {
+        return Err(refused(job, "the Task Scheduler runs no program whose path is longer than 260 characters")
+            .advise("install sparsedisk in a shorter place"));
     }
     let escaped = escape_path(&job.image).ok_or_else(|| refused(job, "no Unicode"))?;
     let Job { every, .. } = job;
@@ -95,6 +106,8 @@ pub fn xml(job: &Job) -> Result<String> {
 }
 
 const DAY: u32 = 24 * 60;
+/// The longest path of a program (`pathType` of the schema).
+const PROGRAM_UNITS: usize = 260;
 /// How our data begins.
 const MARK: &str = "sparsedisk ";
 

@@ -49,6 +49,16 @@ fn law10_a_path_with_a_variable_in_it_is_refused() {
 }
 
 #[test]
+fn law10_what_the_schema_of_tasks_does_not_take_is_refused() {
+    for image in ["/disks/\u{1}.img", "/disks/\u{ffff}.img"] {
+        let error = task::xml(&job(image, "1d", Scope::User)).unwrap_err();
+        assert_eq!(error.kind(), disk_types::ErrorKind::Refused, "{image:?}: {error}");
+    }
+    let deep = Job { program: "/p".repeat(131).into(), ..job("/disk.img", "1d", Scope::User) };
+    assert!(task::xml(&deep).unwrap_err().to_string().contains("260"));
+}
+
+#[test]
 fn the_name_of_a_task_has_no_folder_but_ours_and_no_stream() {
     let name = task::name(&job("/disks/a b:c.img", "1d", Scope::User)).unwrap();
     let stem = name.strip_prefix("\\sparsedisk\\sparsedisk-trim-").unwrap();

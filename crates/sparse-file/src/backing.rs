@@ -46,6 +46,7 @@ same_on_both! {
     fn lock(exclusive: bool) -> io::Result<bool>;
     fn unlock() -> ();
     fn holder() -> Option<Holder>;
+    fn writer() -> Option<Holder>;
     fn len_bytes() -> io::Result<u64>;
     fn set_len(len_bytes: u64) -> io::Result<()>;
     fn read_at(offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
@@ -72,6 +73,11 @@ impl Backing {
     /// The file of the system, where it is one.
     pub(crate) fn system(&self) -> Option<&File> {
         either!(self, file => Some(file), _file => None)
+    }
+
+    /// As in [`crate::sys`].
+    pub(crate) fn read_once_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        either!(self, file => sys::read_once_at(file, offset, buffer), file => file.read_at(offset, buffer))
     }
 
     /// Whether it gives space back only while it is marked sparse.
@@ -142,11 +148,11 @@ pub(crate) enum Lease<'a> {
 
 impl Lease<'_> {
     /// Nobody waits to open it.
-    pub(crate) fn is_unbroken(&self) -> bool {
+    pub(crate) fn is_unbroken(&self) -> io::Result<bool> {
         match self {
             Self::System(lease) => lease.is_unbroken(),
             #[cfg(feature = "model")]
-            Self::Model => true,
+            Self::Model => Ok(true),
         }
     }
 }

@@ -8,20 +8,22 @@
 //!        |                                            flush
 //!        |  read ------------ compare --------------- read, from the storage
 //!        |                                            owner, rights, attributes, times, flush
+//!        |                                            IMAGE.before-compacting
 //!        +------------- exchange the names -----------+
 //!                  flush the directory
-//!        did somebody begin to open the old one? then exchange them back
+//!        was the name another's, or does somebody open the old one? then exchange them back
 //!                  remove the old one
 //! ```
 //!
 //! # After a kill at any moment
-//! IMAGE is the old file or the new one, whole and flushed. The other may be left as `IMAGE.compacting`; where the file
-//! system cannot exchange two names, the old one as `IMAGE.before-compacting`. The next run removes what is left.
+//! IMAGE is the old file or the new one, whole and flushed. The new one may be left as `IMAGE.compacting`, whole or not;
+//! the other of two whole ones as `IMAGE.before-compacting`. The next run removes what is left.
 //!
 //! # Who opens it meanwhile
 //! Whoever has IMAGE open would go on writing to a file without a name, so nobody may (law 4): [`SoleOpener`] keeps
 //! newcomers waiting. One that waits for the old file when the names were exchanged would get it after all: then they are
-//! exchanged back. What a newcomer opened in between is never removed, and named in the error.
+//! exchanged back. After a kill just there it has the old file, and an `IMAGE.before-compacting` that was written after
+//! IMAGE is not removed. What a newcomer opened in between is never removed either, and named in the error.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,11 +34,11 @@ use crate::{Access, CopyObserver, Error, ErrorKind, Result, SoleOpener, SparseFi
 
 const COMPACT: &str = "compact";
 
-/// The new file until it has the name; after an exchange the old one until it is removed.
+/// The new file while it is made. Nobody else ever has it: the next run may remove it.
 const NEW: &str = ".compacting";
-/// The old file, where names cannot be exchanged.
+/// The old file until it is removed.
 const OLD: &str = ".before-compacting";
-/// What a newcomer opened while the names were exchanged twice.
+/// The new file while the old one gets its name again, and afterwards if somebody opened it in between.
 const OPENED: &str = ".opened-while-compacting";
 
 /// A new file may be so long before it has its length: that is how its file system is tried for holes.
@@ -96,16 +98,17 @@ pub struct CompactEstimate {
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] where an open file cannot be replaced (Windows, simulated volumes, file systems that know
-/// neither an exchange of names nor hard links); [`ErrorKind::Refused`] for a file with several names, which would
-/// part, for one on a file system without holes (law 10), for one whose owner or attributes this user may not give to
-/// a new file, and where something that is no leftover has the name of one; [`ErrorKind::InUse`] where somebody opens
-/// the file or a leftover meanwhile (law 7); [`ErrorKind::NoSpace`], before anything is written where that can be known
-/// (law 9); [`ErrorKind::Changed`] where the file was written meanwhile; [`ErrorKind::Corrupt`] where the two differ; what
-/// the observer returned.
+/// neither an exchange of names nor hard links); [`ErrorKind::Refused`] for a file with several names or mounted by
+/// itself, which would part, for one on a file system without holes (law 10), for one whose owner or attributes this
+/// user may not give to a new file, and where something that is no leftover has the name of one; [`ErrorKind::InUse`]
+/// where somebody opens the file or a leftover meanwhile (law 7); [`ErrorKind::NoSpace`], before anything is written where
+/// that can be known (law 9); [`ErrorKind::Changed`] where the file was written meanwhile, or got another name or lost
+/// its own; [`ErrorKind::Corrupt`] where the two differ; what the observer returned.
 pub fn compact(file: &SparseFile, alone: &SoleOpener<'_>, observer: &mut dyn CopyObserver) -> Result<CompactReport> {
     let names = Names::of(file)?;
     let leftovers_removed_bytes = names.remove_leftovers(file)?;
     refuse_several_names(file)?;
+    refuse_mounted(file)?;
     let allocated_before_bytes = file.allocated_bytes()?;
     let fragments_before = fragments(file);
     let mut watch = Watch { file, alone, observer };
@@ -141,8 +144,12 @@ pub fn compact(file: &SparseFile, alone: &SoleOpener<'_>, observer: &mut dyn Cop
 /// Reads all of `file`, and tells what [`compact`] would make of it. Nothing is changed.
 ///
 /// # Errors
-/// Those of reading; [`ErrorKind::Changed`] where the file was written meanwhile; what the observer returned.
+/// Those of [`compact`] that need not be tried out: an open file that cannot be replaced, several names, a mount; those
+/// of reading; [`ErrorKind::Changed`] where the file was written meanwhile; what the observer returned.
 pub fn compact_estimate(file: &SparseFile, observer: &mut dyn CopyObserver) -> Result<CompactEstimate> {
+    Names::of(file)?;
+    refuse_several_names(file)?;
+    refuse_mounted(file)?;
     let (allocated_bytes, fragments) = (file.allocated_bytes()?, fragments(file));
     let Content { data_bytes, zero_bytes, hole_bytes } =
         Rewrite::new(file, observer, 1)?.measure(file.granularity_bytes())?;
@@ -171,15 +178,13 @@ impl CopyObserver for Watch<'_> {
 
     fn may_continue(&mut self) -> Result<()> {
         self.observer.may_continue()?;
-        if self.alone.is_alone() { Ok(()) } else { Err(somebody_came(self.file)) }
+        if self.alone.is_alone()? { Ok(()) } else { Err(somebody_came(self.file)) }
     }
 }
 
-impl Watch<'_> {
-    /// Whether nobody has begun to open the file, looked for also where the system cannot hold newcomers up.
-    fn nobody_came(&self) -> bool {
-        self.alone.is_alone() && (self.alone.is_enforced() || self.file.holder().is_none())
-    }
+/// Whether nobody has begun to open the file, looked for also where the system cannot hold newcomers up.
+fn nobody_came(file: &SparseFile, alone: &SoleOpener<'_>) -> Result<bool> {
+    Ok(alone.is_alone()? && (alone.is_enforced() || file.holder().is_none()))
 }
 
 fn somebody_came(file: &SparseFile) -> Error {
@@ -207,7 +212,7 @@ impl Names {
         };
         let system = file.as_file().filter(|_| sys::REPLACES).ok_or_else(unsupported)?;
         let image = file.path().canonicalize().map_err(|error| file.failed(COMPACT, error))?;
-        if !sys::leads_to(&image, system) {
+        if !sys::leads_to(&image, system).map_err(|error| file.failed(COMPACT, error))? {
             return Err(Error::new(ErrorKind::Changed, COMPACT)
                 .at_path(file.path().display())
                 .because("its name leads to another file by now")
@@ -219,58 +224,80 @@ impl Names {
 
     /// Removes what an earlier run left, and tells what it occupied.
     fn remove_leftovers(&self, file: &SparseFile) -> Result<u64> {
-        Ok(remove_leftover(&self.new, file)? + remove_leftover(&self.old, file)?)
+        Ok(remove_leftover(&self.new, file)? + self.remove_old(file)?)
+    }
+
+    /// Removes the other of two whole files, unless somebody has gone on writing to it since.
+    fn remove_old(&self, file: &SparseFile) -> Result<u64> {
+        let written = |path: &Path| path.metadata().and_then(|found| found.modified()).ok();
+        if written(&self.old) > written(&self.image) {
+            return Err(in_the_way(&self.old, file, "it was written after the image, so there may be more in it"));
+        }
+        remove_leftover(&self.old, file)
     }
 
     /// Exchanges the two, and removes the old one.
     fn swap(&self, new: &New<'_>, new_alone: &SoleOpener<'_>, watch: &Watch<'_>) -> Result<()> {
-        let failed = |error: io::Error| self.failed(error);
-        let old = sys::swap(&self.new, &self.image, &self.old).map_err(failed)?;
+        sys::swap(&self.new, &self.image, &self.old).map_err(|error| self.failed(error))?;
         // Flushed before anybody is looked for: whoever had read the old name has arrived by then.
         let flushed = sys::sync_directory_of(&self.image);
-        if !watch.nobody_came() {
-            return Err(self.swap_back(&old, new, new_alone, watch.file));
+        if let Err(why) = self.only_this_was_moved(new, watch) {
+            return Err(self.swap_back(why, new, new_alone));
         }
         if let Err(error) = flushed {
             // Nothing is known of the names on disk: both files stay.
             new.keep();
             return Err(self.failed(error).advise(format!(
                 "the image is compact, and its old file is kept as {}; once the host is well, run this again",
-                old.display()
+                self.old.display()
             )));
         }
         // From here on the new file is the image, whatever happens.
         new.keep();
-        let removed = std::fs::remove_file(&old).and_then(|()| sys::sync_directory_of(&self.image));
+        let removed = std::fs::remove_file(&self.old).and_then(|()| sys::sync_directory_of(&self.image));
         removed.map_err(|error| {
             self.failed(error)
-                .advise(format!("the image is compact; delete {}, or run this again, which does", old.display()))
+                .advise(format!("the image is compact; delete {}, or run this again, which does", self.old.display()))
         })
     }
 
-    /// Gives the old file its name again, for whoever waits for it.
-    fn swap_back(&self, old: &Path, new: &New<'_>, new_alone: &SoleOpener<'_>, file: &SparseFile) -> Error {
-        if let Err(error) = sys::swap_back(&self.new, &self.image, old) {
-            new.keep();
+    /// Checks that what lost the name is the file that was compacted, by no other name too, and that nobody waits for it.
+    fn only_this_was_moved(&self, new: &New<'_>, watch: &Watch<'_>) -> Result<()> {
+        let failed = |error| self.failed(error);
+        if !sys::leads_to(&self.old, new.source).map_err(failed)? || sys::names(new.source).map_err(failed)? > 1 {
+            return Err(Error::new(ErrorKind::Changed, COMPACT)
+                .at_path(self.image.display())
+                .because("somebody renamed it, or gave it another name, in the last moment")
+                .advise("nothing was changed; run this again when nobody does"));
+        }
+        if nobody_came(watch.file, watch.alone)? { Ok(()) } else { Err(somebody_came(watch.file)) }
+    }
+
+    /// Gives what was moved its name again, because of `why`.
+    fn swap_back(&self, why: Error, new: &New<'_>, new_alone: &SoleOpener<'_>) -> Error {
+        // Whatever becomes of it, it is no longer where a new file is removed by itself.
+        new.keep();
+        if let Err(error) = sys::swap_back(&self.image, &self.old, &self.opened) {
             return self
                 .failed(error)
-                .because("somebody opened it, and the old file could not get its name again")
-                .advise(format!("stop who has it open, and rename {} to {}", old.display(), self.image.display()));
+                .because("it was wanted meanwhile, and what was moved away could not get its name again")
+                .advise(format!(
+                    "see which of them is the image: {}, {}, {}",
+                    self.image.display(),
+                    self.old.display(),
+                    self.opened.display()
+                ));
         }
         // Whatever of this is not on disk after a power cut is the exchange itself, which is one of two whole files.
         let _ = sys::sync_directory_of(&self.image);
-        let came = somebody_came(file);
-        if new_alone.is_alone() && (new_alone.is_enforced() || new.target.holder().is_none()) {
-            return came;
+        if nobody_came(&new.target, new_alone).is_ok_and(|nobody| nobody) {
+            sys::remove_created(&self.opened, new.system());
+            return why;
         }
-        new.keep();
-        match sys::rename_new(new.system(), &self.new, &self.opened) {
-            Ok(()) => came.advise(format!(
-                "somebody opened the new file in the moment it had the name: it is kept as {}, with what they write",
-                self.opened.display()
-            )),
-            Err(error) => self.failed(error).because("somebody opened the new file in the moment it had the name"),
-        }
+        why.advise(format!(
+            "somebody opened the new file in the moment it had the name: it is kept as {}, with what they write",
+            self.opened.display()
+        ))
     }
 
     fn failed(&self, error: io::Error) -> Error {
@@ -289,28 +316,31 @@ impl Names {
 fn remove_leftover(path: &Path, image: &SparseFile) -> Result<u64> {
     let Ok(metadata) = path.symlink_metadata() else { return Ok(0) };
     let failed = |error| Error::from_io("remove", error).at_path(path.display());
-    if image.as_file().is_some_and(|image| sys::leads_to(path, image)) {
+    let leads_to =
+        |file: &SparseFile| file.as_file().map_or(Ok(false), |file| sys::leads_to(path, file)).map_err(failed);
+    if leads_to(image)? {
         return std::fs::remove_file(path).map(|()| 0).map_err(failed);
     }
-    let in_the_way = |why: &'static str| {
-        Error::new(ErrorKind::Refused, COMPACT)
-            .at_path(image.path().display())
-            .because(format!("{} is in the way: {why}", path.display()))
-            .advise("rename or delete it")
-    };
     if !metadata.is_file() {
-        return Err(in_the_way("it is no regular file"));
+        return Err(in_the_way(path, image, "it is no regular file"));
     }
     let leftover = SparseFile::open(path, Access::ReadWrite)?;
     let _alone = leftover.sole_opener()?;
     if leftover.len_bytes() != image.len_bytes() && !is_blank(&leftover)? {
-        return Err(in_the_way("it is not as long as the image, so it is no leftover of it"));
+        return Err(in_the_way(path, image, "it is not as long as the image, so it is no leftover of it"));
     }
     let bytes = leftover.allocated_bytes()?;
-    if !leftover.as_file().is_some_and(|file| sys::leads_to(path, file)) {
-        return Err(in_the_way("it is another file from one moment to the next"));
+    if !leads_to(&leftover)? {
+        return Err(in_the_way(path, image, "it is another file from one moment to the next"));
     }
     std::fs::remove_file(path).map(|()| bytes).map_err(failed)
+}
+
+fn in_the_way(path: &Path, image: &SparseFile, why: &str) -> Error {
+    Error::new(ErrorKind::Refused, COMPACT)
+        .at_path(image.path().display())
+        .because(format!("{} is in the way: {why}", path.display()))
+        .advise("rename or delete it")
 }
 
 /// Whether it is a new file that had not its length yet: empty, or while the file system was tried.
@@ -333,6 +363,18 @@ fn refuse_several_names(file: &SparseFile) -> Result<()> {
                 "it has {names} names (hard links): only this one would get the new file, and they would part"
             ))
             .advise("remove the other names, or make a compact copy with copy --detect-zeroes")),
+    }
+}
+
+fn refuse_mounted(file: &SparseFile) -> Result<()> {
+    match file.as_file().and_then(sys::mounted_at) {
+        None => Ok(()),
+        Some(place) => Err(Error::new(ErrorKind::Refused, COMPACT)
+            .at_path(file.path().display())
+            .because(format!("it is mounted by itself at {}, which would go on showing the old file", place.display()))
+            .advise(
+                "unmount it there (end the container that has it), or make a compact copy with copy --detect-zeroes",
+            )),
     }
 }
 
@@ -368,7 +410,12 @@ impl<'a> New<'a> {
     /// Makes it, empty, with everything that could fail for want of rights tried.
     fn create(file: &'a SparseFile, names: &Names) -> Result<Self> {
         let source = file.as_file().expect("a file of the system, which has been checked");
-        let made = sys::create(&names.new, true)?;
+        let made = sys::create(&names.new, true).map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied => {
+                error.advise("it is made beside the image: give this user the right to write to that directory")
+            }
+            _ => error,
+        })?;
         let target = SparseFile::assemble(made, &names.new, Access::ReadWrite, file.len_bytes());
         let new = Self { target, source, kept: std::cell::Cell::new(false) };
         let prepared = match sys::lock(new.system(), true) {

@@ -59,6 +59,7 @@ pub struct SparseFile {
 pub(crate) struct Lacks {
     pub(crate) punch: AtomicBool,
     pub(crate) zero_range: AtomicBool,
+    pub(crate) read_once: AtomicBool,
 }
 
 impl SparseFile {
@@ -224,11 +225,37 @@ impl SparseFile {
     /// [`ErrorKind::OutOfBounds`] beyond the length; [`ErrorKind::Changed`] where the file has become shorter since it was
     /// opened.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.fill(offset, buffer, &|at, rest| self.backing.read_at(at, rest))
+    }
+
+    /// As [`read_at`](Self::read_at), for whoever goes through a file once: what the system had not cached before is not
+    /// cached afterwards, so that nobody else's pages have to go for it. Where the system cannot do so (before Linux 6.14,
+    /// on file systems other than ext4 and xfs, on Windows) it is `read_at`.
+    ///
+    /// Read much at once: of a page that only part of is read, the rest is read again later. The largest has 2 MiB.
+    ///
+    /// # Errors
+    /// Those of [`read_at`](Self::read_at).
+    pub fn read_once_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.fill(offset, buffer, &|at, rest| {
+            if !self.lacks.read_once.load(Relaxed) {
+                match self.backing.read_once_at(at, rest) {
+                    Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                        self.lacks.read_once.store(true, Relaxed);
+                    }
+                    read => return read,
+                }
+            }
+            self.backing.read_at(at, rest)
+        })
+    }
+
+    fn fill(&self, offset: u64, buffer: &mut [u8], read: &dyn Fn(u64, &mut [u8]) -> io::Result<usize>) -> Result<()> {
         let Some(range) = self.request("read", offset, buffer.len())? else { return Ok(()) };
         let mut done = 0;
         while done < buffer.len() {
             let at = range.start() + done as u64;
-            match self.backing.read_at(at, &mut buffer[done..]) {
+            match read(at, &mut buffer[done..]) {
                 Ok(0) => return Err(self.changed("read", at)),
                 Ok(count) => done += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -36,6 +36,9 @@ impl fmt::Display for Holder {
     }
 }
 
+/// What fails where somebody else may have a file.
+const ALONE: &str = "have to itself";
+
 /// The certainty that nobody else has the file open, for as long as this lives.
 ///
 /// On Linux it is a write lease (`fcntl(2)`, `F_SETLEASE`). While it is held there is no other open file description for
@@ -51,14 +54,18 @@ impl fmt::Display for Holder {
 /// [`is_alone`]: Self::is_alone
 #[derive(Debug)]
 pub struct SoleOpener<'a> {
+    file: &'a SparseFile,
     lease: Option<Lease<'a>>,
 }
 
 impl SoleOpener<'_> {
     /// Whether nobody waits to open the file. Once false it stays false.
-    #[must_use]
-    pub fn is_alone(&self) -> bool {
-        self.lease.as_ref().is_none_or(Lease::is_unbroken)
+    ///
+    /// # Errors
+    /// Those of asking the system.
+    pub fn is_alone(&self) -> Result<bool> {
+        let asked = self.lease.as_ref().map_or(Ok(true), Lease::is_unbroken);
+        asked.map_err(|error| self.file.failed("see who opens", error))
     }
 
     /// Whether the system keeps newcomers waiting. False where only a search was possible.
@@ -82,6 +89,13 @@ impl SparseFile {
         self.backing.holder()
     }
 
+    /// Somebody else who may write to the file without a lock of ours, as far as the system tells this user: a search, which
+    /// takes milliseconds. A mapping whose file was closed is not seen. Windows lets nobody write beside us.
+    #[must_use]
+    pub fn writer(&self) -> Option<Holder> {
+        self.backing.writer()
+    }
+
     /// Makes sure that nobody else has the file open, and keeps it so where the system can (law 4).
     ///
     /// # Errors
@@ -89,24 +103,24 @@ impl SparseFile {
     /// another user, and the system does not tell.
     pub fn sole_opener(&self) -> Result<SoleOpener<'_>> {
         match self.backing.lease() {
-            Ok(Some(lease)) => return Ok(SoleOpener { lease: Some(lease) }),
+            Ok(Some(lease)) => return Ok(SoleOpener { file: self, lease: Some(lease) }),
             Ok(None) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
                 if self.holder().is_none() {
-                    return Ok(SoleOpener { lease: None });
+                    return Ok(SoleOpener { file: self, lease: None });
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                return Err(Error::new(ErrorKind::Refused, "take alone")
+                return Err(Error::new(ErrorKind::Refused, ALONE)
                     .at_path(self.path().display())
                     .because(
                         "it belongs to another user, and only its owner can make sure that nobody else has it open",
                     )
                     .advise("run this as its owner, or as root"));
             }
-            Err(error) => return Err(self.failed("take alone", error)),
+            Err(error) => return Err(self.failed(ALONE, error)),
         }
-        Err(in_use("take alone", self.holder()).at_path(self.path().display()))
+        Err(in_use(ALONE, self.holder()).at_path(self.path().display()))
     }
 }
 

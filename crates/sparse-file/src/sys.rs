@@ -12,6 +12,7 @@
 //!   fn open(path: &Path, access: Access) -> Result<File>
 //!   fn lock(file: &File, exclusive: bool) -> io::Result<bool>
 //!   fn holder(file: &File) -> Option<Holder>
+//!   fn writer(file: &File) -> Option<Holder>     // as `holder`, of those who may write to it
 //!   fn sees_everybody() -> bool          // whether `holder` sees what every process has open
 //!   fn remove_created(path: &Path, file: &File)
 //!   fn decompress(path: &Path) -> Result<bool>
@@ -20,6 +21,7 @@
 //!   fn len_bytes(file: &File) -> io::Result<u64>
 //!   fn set_len(file: &File, len_bytes: u64) -> io::Result<()>
 //!   fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize>
+//!   fn read_once_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize>    // what was not cached is not afterwards
 //!   fn write_at(file: &File, offset: u64, data: &[u8]) -> io::Result<usize>
 //!   fn sync(file: &File) -> io::Result<()>
 //! the map
@@ -50,11 +52,12 @@
 //! replacing a file
 //!   const REPLACES: bool      // whether a file that is open can be replaced beneath its name
 //!   fn names(file: &File) -> io::Result<u64>         // how many names it has
-//!   fn leads_to(path: &Path, file: &File) -> bool    // the name itself, no link followed
+//!   fn mounted_at(file: &File) -> Option<PathBuf>    // where it is mounted by itself
+//!   fn leads_to(path: &Path, file: &File) -> io::Result<bool>    // the name itself, no link followed
 //!   fn copy_identity(source: &File, destination: &File) -> Result<()>
 //!   fn hide(file: &File) -> io::Result<()>           // nobody but this user may open it
-//!   fn swap(new: &Path, name: &Path, spare: &Path) -> io::Result<PathBuf>    // the old file's new name: `new` or `spare`
-//!   fn swap_back(new: &Path, name: &Path, old: &Path) -> io::Result<()>      // undoes it
+//!   fn swap(new: &Path, name: &Path, old: &Path) -> io::Result<()>           // what was named `name` is named `old`
+//!   fn swap_back(name: &Path, old: &Path, aside: &Path) -> io::Result<()>    // undoes it; the new file is at `aside`
 //!   fn sync_all(file: &File) -> io::Result<()>
 //!   fn forget_cached(file: &File)        // what is read next comes from the storage, where that can be asked
 //!   fn fragments(file: &File, len_bytes: u64) -> Option<u64>    // pieces on the storage
@@ -68,7 +71,7 @@
 //! the sole opener
 //!   struct Lease<'a>          // released when dropped
 //!   fn lease(file: &'a File) -> io::Result<Option<Lease<'a>>>    // None: somebody else has it open; Unsupported: no leases here
-//!   fn Lease::is_unbroken(&self) -> bool
+//!   fn Lease::is_unbroken(&self) -> io::Result<bool>
 //! ```
 
 #[cfg(target_os = "linux")]

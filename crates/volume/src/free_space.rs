@@ -4,10 +4,11 @@ use std::fmt;
 
 use block_device::{ByteRange, Disk, Error, ErrorKind, Result, Window};
 
+use crate::disk_cursor::read_at;
 use crate::fat::{Fat, FreeRuns, Layout};
 use crate::inspect::survey;
 use crate::recognise::Figures;
-use crate::{FileSystem, Volume, exfat, ext, ntfs, swap};
+use crate::{Contents, FileSystem, Volume, exfat, ext, ntfs, swap};
 
 /// An iterator over the free bytes of a volume, as ranges of the disk it lies in: ascending, joined, whole clusters or
 /// blocks of the file system.
@@ -42,12 +43,30 @@ pub fn free_space(disk: &Disk, volume: &Volume) -> Result<FreeSpace> {
     if !survey.contents.volumes.iter().any(known) {
         return Err(refused(volume).because("there is no such volume on the disk"));
     }
+    check_awake(disk, &survey.contents)?;
     if volume.file_system == FileSystem::Swap {
         swap::check_surroundings(disk, &survey.contents, volume)?;
     }
     let window = Disk::new(Window::new(disk.clone(), volume.range)?)?;
     let runs = open(&window).map_err(|error| refuse_corrupt(volume, "the volume there", error))?;
     Ok(FreeSpace { runs, volume_start: volume.range.start() })
+}
+
+/// Checks that no swap on the disk holds the memory of a hibernated system: that has its file systems mounted still, may
+/// have allocated what no journal knows of yet, and goes on from there.
+fn check_awake(disk: &Disk, contents: &Contents) -> Result<()> {
+    for volume in contents.volumes.iter().filter(|volume| volume.file_system == FileSystem::Swap) {
+        let most = *swap::PAGES_BYTES.last().expect("some") as u64;
+        let mut head = vec![0; usize::try_from(volume.range.len().min(most)).expect("64 KiB")];
+        read_at(disk, volume.range.start(), &mut head)?;
+        if let Some((swap::Signature::Hibernated, _)) = swap::signature(&head) {
+            let place = volume.partition.map_or("this disk".to_owned(), |number| format!("partition {number}"));
+            return Err(refused(volume)
+                .because(format!("the swap in {place} holds the memory of a hibernated system"))
+                .advise("start that system and shut it down, or make the swap again with mkswap"));
+        }
+    }
+    Ok(())
 }
 
 /// Which reader a file system has.
@@ -66,7 +85,8 @@ fn opener(volume: &Volume) -> Result<fn(&Disk) -> Result<Runs>> {
         other => {
             return Err(Error::new(ErrorKind::Unsupported, OPERATION)
                 .at_offset(volume.range.start())
-                .because(format!("the free space of {other} is not supported yet")));
+                .because(format!("the free space of {other} is not supported yet"))
+                .advise("mount it, and have the system trim it: attach --at DIR, then trim; or fstrim inside"));
         }
     })
 }

@@ -9,9 +9,9 @@ use block_device::{ByteRange, Disk, Error, ErrorKind, Result, Window};
 
 use crate::disk_cursor::read_at;
 use crate::inspect::{Survey, survey};
-use crate::recognise::Figures;
+use crate::recognise::{Figures, recognise};
 use crate::table::type_names;
-use crate::{FileSystem, Volume};
+use crate::{FileSystem, TableKind, Volume};
 
 /// Nothing before this is given where the first partition begins behind it.
 const BOOT_LOADERS_BYTES: u64 = 64 << 20;
@@ -38,6 +38,10 @@ pub fn gaps(disk: &Disk) -> Result<Vec<ByteRange>> {
         let (number, kind) = (partition.number, &partition.type_name);
         return refused(format!("the type of partition {number} is {kind}: a volume manager uses the gaps"));
     }
+    if let Some(block) = laid_out_for(disk, &survey)? {
+        let has = disk.geometry().logical_block.bytes();
+        return refused(format!("its MBR seems to be laid out for blocks of {block} bytes, and its blocks have {has}"));
+    }
     let mut taken = taken(disk, &survey)?;
     taken.sort_unstable();
     let mut gaps = Vec::new();
@@ -49,6 +53,28 @@ pub fn gaps(disk: &Disk) -> Result<Vec<ByteRange>> {
     gaps.extend(ByteRange::new(at, disk.len_bytes()));
     let block = disk.geometry().logical_block.bytes();
     Ok(gaps.into_iter().filter_map(|gap| gap.align_inward(block)).collect())
+}
+
+/// The size of other blocks than the disk's for which an MBR was written: only where that puts a partition is there
+/// something. An MBR does not say it; a GPT is where it says.
+fn laid_out_for(disk: &Disk, survey: &Survey) -> Result<Option<u64>> {
+    let own = disk.geometry().logical_block.bytes();
+    let other = if own == 512 { 4096 } else { 512 };
+    let is_recognised = |place: u64| {
+        let mut volumes = survey.contents.volumes.iter();
+        volumes.any(|volume| (volume.range.start()..volume.range.end()).contains(&place))
+    };
+    let table = survey.contents.table.as_ref().filter(|table| table.kind == TableKind::Mbr);
+    for partition in table.iter().flat_map(|table| &table.partitions) {
+        let range = partition.range;
+        let [start, len] = [range.start(), range.len()].map(|bytes| (bytes / own).saturating_mul(other) / own * own);
+        let there = ByteRange::at(start, len).ok().and_then(|there| there.intersect(disk.range()));
+        let Some(there) = there.filter(|_| !is_recognised(range.start()) && !is_recognised(start)) else { continue };
+        if recognise(&Disk::new(Window::new(disk.clone(), there)?)?, Figures::LeftOut)?.is_some() {
+            return Ok(Some(other));
+        }
+    }
+    Ok(None)
 }
 
 /// Everything that is no gap.

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use block_device::{ByteRange, Disk, Result, Window};
+use block_device::{ByteRange, Disk, ErrorKind, Result, Window};
 
 use crate::disk_cursor::read_at;
+use crate::later_use::keeps_old_tables;
 use crate::recognise::{Figures, Recognised, recognise, spoiled_fat};
 use crate::table::{Found, gpt, mbr, type_names};
 use crate::{Contents, FileSystem, Volume};
@@ -49,10 +50,14 @@ pub(crate) fn survey(disk: &Disk, figures: Figures) -> Result<Survey> {
             if let Some(whole) = whole {
                 let name = whole.file_system;
                 survey.on_the_whole = Some(name);
-                survey
-                    .contents
-                    .warnings
-                    .push(format!("the whole disk also begins like {name}; the partition table is believed"));
+                if keeps_old_tables(name) {
+                    survey.doubts.push(format!(
+                        "the whole disk has the mark of {name}: the partition table may be from before, and mean nothing"
+                    ));
+                } else {
+                    let warning = format!("the whole disk also begins like {name}; the partition table is believed");
+                    survey.contents.warnings.push(warning);
+                }
             }
             survey.contents.warnings.extend(found.warnings);
             survey.doubts.extend(found.doubts);
@@ -142,10 +147,15 @@ fn look_into_partitions(
     for partition in in_place {
         let window = Disk::new(Window::new(disk.clone(), partition.range)?)?;
         if let Some(recognised) = recognise(&window, figures)? {
-            if recognised.file_system.has_reader() && type_names::is_managed(&partition.type_name) {
-                let (number, kind, holds) = (partition.number, &partition.type_name, recognised.file_system);
+            let (number, kind, holds) = (partition.number, &partition.type_name, recognised.file_system);
+            if holds.has_reader() && type_names::is_managed(kind) {
                 survey.doubts.push(format!(
                     "partition {number} begins like {holds}, and its type is {kind}: a volume manager may lay out what is in it"
+                ));
+            }
+            if holds.has_reader() && has_inner_table(&window)? {
+                survey.doubts.push(format!(
+                    "partition {number} begins like {holds}, and has a partition table of its own; one of them is left over"
                 ));
             }
             survey.add(partition.range, Some(partition.number), recognised);
@@ -156,4 +166,24 @@ fn look_into_partitions(
         }
     }
     Ok(())
+}
+
+/// Whether `partition` has partitions of its own, as the disk of a virtual machine: a GPT, or a boot record that makes
+/// sense. The partition that formatters claim all of it with is none.
+fn has_inner_table(partition: &Disk) -> Result<bool> {
+    if gpt::has_signature(partition)? {
+        return Ok(true);
+    }
+    let mut first = [0; 512];
+    read_at(partition, 0, &mut first)?;
+    let Some(record) = mbr::BootRecord::from_bytes(&first) else { return Ok(false) };
+    if record.claims_itself() || !record.has_partitions() {
+        return Ok(record.has_partitions_elsewhere());
+    }
+    match mbr::read(partition, &record) {
+        Ok(_) => Ok(true),
+        // What looks like a table in the boot code of a file system.
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
+        Err(error) => Err(error),
+    }
 }

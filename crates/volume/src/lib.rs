@@ -4,7 +4,8 @@
 //!  inspect ---> partition table (MBR with logical partitions, GPT)
 //!     |              |
 //!     |              v  each partition, or the whole disk
-//!     +--------> recognise: FAT, exFAT, NTFS, ext, XFS, btrfs, LUKS, LVM, swap, ISO 9660, BitLocker, RAID by signature
+//!     +--------> recognise: FAT, exFAT, NTFS, ext, XFS, Btrfs, LUKS, LVM, swap, ISO 9660, BitLocker by signature
+//!                    |       RAID, ZFS, UDF, ... by their marks: what was there before may still begin there
 //!                    |
 //!  free_space -------+--> the reader of the file system: refuses, or gives free runs    write_table, fat::format
 //!  gaps: what no partition and no table has
@@ -37,6 +38,7 @@ pub mod fat;
 mod free_space;
 mod gaps;
 mod inspect;
+mod later_use;
 mod ntfs;
 mod partition_write;
 mod recognise;
@@ -131,6 +133,13 @@ pub enum FileSystem {
     Iso9660,
     BitLocker,
     LinuxRaid,
+    Zfs,
+    Bcache,
+    Bcachefs,
+    Udf,
+    Nilfs2,
+    Ufs,
+    HfsPlus,
 }
 
 impl FileSystem {
@@ -161,6 +170,13 @@ impl FileSystem {
             Self::Iso9660 => "iso9660",
             Self::BitLocker => "bitlocker",
             Self::LinuxRaid => "linux-raid",
+            Self::Zfs => "zfs",
+            Self::Bcache => "bcache",
+            Self::Bcachefs => "bcachefs",
+            Self::Udf => "udf",
+            Self::Nilfs2 => "nilfs2",
+            Self::Ufs => "ufs",
+            Self::HfsPlus => "hfsplus",
         }
     }
 }
@@ -185,6 +201,13 @@ impl fmt::Display for FileSystem {
             Self::Iso9660 => "ISO 9660",
             Self::BitLocker => "BitLocker",
             Self::LinuxRaid => "Linux RAID",
+            Self::Zfs => "ZFS",
+            Self::Bcache => "bcache",
+            Self::Bcachefs => "bcachefs",
+            Self::Udf => "UDF",
+            Self::Nilfs2 => "NILFS2",
+            Self::Ufs => "UFS",
+            Self::HfsPlus => "HFS+",
         })
     }
 }

@@ -4,6 +4,7 @@ use block_device::{Disk, Result};
 
 use crate::disk_cursor::read_at;
 use crate::fat::{BootSector, Fat};
+use crate::later_use::later_use;
 use crate::{FileSystem, exfat, ntfs, swap};
 
 /// A signature, and what is cheap to know once it is there.
@@ -41,14 +42,25 @@ pub(crate) fn recognise(disk: &Disk, figures: Figures) -> Result<Option<Recognis
         return Ok(Some(fat));
     }
     let mut found = signatures(&head);
-    let Some((file_system, at)) = found.next() else { return Ok(None) };
+    let Some((file_system, at)) = found.next() else { return by_mark_alone(disk, &head) };
     let own_bytes = own_bytes(file_system, &head);
     let mut leftover = found.find(|&(_, at)| at < own_bytes).map(|(other, _)| other);
-    if leftover.is_none() && file_system.has_reader() && raid_at_end(disk)? {
-        leftover = Some(FileSystem::LinuxRaid);
+    if leftover.is_none() && file_system.has_reader() {
+        leftover = later_use(disk, &head)?;
     }
     let (label, free_bytes) = details(disk, file_system, &head, figures)?;
     Ok(Some(Recognised { file_system, label, free_bytes, in_first_sector: at < 512, leftover }))
+}
+
+/// Who has left no signature at the start, and has a mark elsewhere.
+fn by_mark_alone(disk: &Disk, head: &[u8]) -> Result<Option<Recognised>> {
+    Ok(later_use(disk, head)?.map(|file_system| Recognised {
+        file_system,
+        label: None,
+        free_bytes: None,
+        in_first_sector: false,
+        leftover: None,
+    }))
 }
 
 /// How many bytes from the start hold nothing of a file, in a file system whose free space is read: what looks like the
@@ -66,25 +78,6 @@ fn own_bytes(file_system: FileSystem, head: &[u8]) -> usize {
     }
 }
 
-/// Whether there is metadata of Linux RAID of version 0.90 or 1.0, which lies near the end (md(4)). A member of a mirror
-/// begins like the file system on it.
-fn raid_at_end(disk: &Disk) -> Result<bool> {
-    const MAGIC: u32 = 0xA92B_4EFC;
-    let len = disk.len_bytes();
-    // 64 KiB, or 8 KiB, before the end, and down to a multiple of 64 or 4 KiB; and 1.0 says that it is of version 1.
-    let places = [(len / 65536 * 65536).checked_sub(65536), len.checked_sub(8192).map(|at| at / 4096 * 4096)];
-    for (place, version) in places.into_iter().zip([0, 1]) {
-        let mut start = [0; 8];
-        if let Some(place) = place {
-            read_at(disk, place, &mut start)?;
-        }
-        if le32(&start, 0) == MAGIC && le32(&start, 4) == version {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 fn fat(disk: &Disk, head: &[u8], figures: Figures) -> Result<Option<Recognised>> {
     let first: &[u8; 512] = head[..512].try_into().expect("512 bytes");
     // BitLocker To Go looks like FAT32 to old systems.
@@ -94,8 +87,8 @@ fn fat(disk: &Disk, head: &[u8], figures: Figures) -> Result<Option<Recognised>>
     let Ok(boot) = BootSector::from_bytes(first) else { return Ok(None) };
     let layout = boot.layout()?;
     let mut leftover = signatures(head).find(|&(_, at)| (at as u64) < layout.fat_start).map(|(other, _)| other);
-    if leftover.is_none() && raid_at_end(disk)? {
-        leftover = Some(FileSystem::LinuxRaid);
+    if leftover.is_none() {
+        leftover = later_use(disk, head)?;
     }
     // What is wrong deeper down is for free_space to say; here it only costs the label and the figure.
     let (label, free_bytes) = match Fat::open(disk) {

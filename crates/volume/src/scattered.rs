@@ -1,5 +1,7 @@
 //! A file inside a volume, as its file system keeps it: bytes in order, in pieces anywhere on the disk.
 
+use std::ops::ControlFlow;
+
 use block_device::{ByteRange, Disk, Error, ErrorKind, Result};
 
 use crate::disk_cursor::read_at;
@@ -51,6 +53,26 @@ impl Scattered {
     pub(crate) fn place_of(&self, offset: u64) -> Option<u64> {
         let next = self.pieces.partition_point(|&(first, place)| first + place.len() <= offset);
         self.pieces.get(next).map(|&(first, place)| place.start() + (offset - first))
+    }
+
+    /// How many bytes from `offset` on, a multiple of the disk's block, read as zero without being allocated: all of them
+    /// up to some that are, or to the end of the piece.
+    ///
+    /// # Errors
+    /// Those of mapping the disk.
+    pub(crate) fn hole_bytes(&self, offset: u64) -> Result<u64> {
+        let next = self.pieces.partition_point(|&(first, place)| first + place.len() <= offset);
+        let Some(&(first, place)) = self.pieces.get(next) else { return Ok(0) };
+        let start = place.start() + (offset - first);
+        let mut end = start;
+        self.disk.extents(start, place.end() - start, &mut |extent| {
+            if !extent.kind.reads_as_zero() {
+                return ControlFlow::Break(());
+            }
+            end = extent.range.end();
+            ControlFlow::Continue(())
+        })?;
+        Ok(end - start)
     }
 
     /// Reads from the byte `offset` of the file.

@@ -70,6 +70,8 @@ fn features_that_are_not_read_are_named() {
         superblock_refuses(recipe(), |sb| put32(sb, at, get32(sb, at) | bit), name);
     }
     superblock_refuses(recipe(), |sb| sb[0x4C] = 2, "revision 2");
+    // The kernel minds them there, too: a journal to be replayed, for one.
+    superblock_refuses(full(), |sb| sb[0x4C] = 0, "features, and the revision without any");
     superblock_refuses(recipe(), |sb| sb[0x175] = 2, "type 2");
     superblock_refuses(Recipe { journal: Journal::None, ..recipe() }, |sb| sb[0x60] |= 4, "has no journal");
 }
@@ -515,6 +517,43 @@ fn a_member_of_a_linux_raid() {
         disk.write(place, &metadata, Durability::Cached).unwrap();
         assert!(refusal(&disk).to_string().contains("the signature of Linux RAID"));
     }
+}
+
+/// A disk with this volume in its first partition, and swap in its second.
+fn beside_swap(made: &HandMade, signature: [u8; 10]) -> Disk {
+    let disk = Disk::new(MemoryDisk::new(8 << 20)).unwrap();
+    let mut record = [0; 512];
+    for (number, kind, first) in [(0, 0x83, 2048_u32), (1, 0x82, 8192)] {
+        let entry = &mut record[446 + 16 * number..][..16];
+        entry[4] = kind;
+        entry[8..12].copy_from_slice(&first.to_le_bytes());
+        entry[12..].copy_from_slice(&4096_u32.to_le_bytes());
+    }
+    record[510..].copy_from_slice(&[0x55, 0xAA]);
+    let mut page = [0; 4096];
+    put32(&mut page, 1024, 1);
+    put32(&mut page, 1028, 511);
+    page[4086..].copy_from_slice(&signature);
+    disk.write(0, &record, Durability::Cached).unwrap();
+    disk.write(1 << 20, &made.bytes, Durability::Cached).unwrap();
+    disk.write(4 << 20, &page, Durability::Cached).unwrap();
+    disk
+}
+
+/// It has allocated what no journal knows of yet, and goes on from there.
+#[test]
+fn law4_a_volume_that_a_hibernated_system_has_mounted() {
+    let made = HandMade::new(full());
+    let free_there = |disk: &Disk| {
+        let found = volume::inspect(disk).unwrap();
+        assert_eq!(found.volumes.len(), 2, "{found:?}");
+        volume::free_space(disk, &found.volumes[0]).and_then(Iterator::collect::<block_device::Result<Vec<_>>>)
+    };
+    let awake = free_there(&beside_swap(&made, *b"SWAPSPACE2")).unwrap();
+    assert_eq!(awake.len(), made.free().len());
+    let error = free_there(&beside_swap(&made, *b"S1SUSPEND\0")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert!(error.to_string().contains("partition 2 holds the memory of a hibernated system"), "{error}");
 }
 
 /// What other tools leave behind.

@@ -3,7 +3,7 @@
 mod disks;
 
 use block_device::{ByteRange, Disk, Durability, ErrorKind};
-use disks::{GIB, MIB, memory};
+use disks::{GIB, MIB, memory, memory_4096};
 use volume::{DiskCursor, PartitionType, TableKind, gaps};
 
 fn range(start: u64, end: u64) -> ByteRange {
@@ -153,4 +153,33 @@ fn section8_where_somebody_else_may_use_them_no_gap_is_given() {
     let overlapping = memory(GIB);
     boot_record(&overlapping, 0, &[(0x83, MIB, 100 * MIB), (0x83, 50 * MIB, 300 * MIB)]);
     assert_eq!(gaps(&overlapping).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+/// A disk whose blocks have 4096 bytes, as an image that is believed to have smaller ones, and the other way round.
+#[test]
+fn section8_a_table_laid_out_for_blocks_of_another_size_has_no_gaps() {
+    for (table_block, own) in [(4096, memory(GIB)), (512, memory_4096(GIB))] {
+        let disk = own;
+        let mut record = vec![0; disk.geometry().logical_block.bytes() as usize];
+        record[446 + 4] = 0x83;
+        record[446 + 8..][..4].copy_from_slice(&((80 * MIB / table_block) as u32).to_le_bytes());
+        record[446 + 12..][..4].copy_from_slice(&((10 * MIB / table_block) as u32).to_le_bytes());
+        record[510..512].copy_from_slice(&[0x55, 0xAA]);
+        disk.write(0, &record, Durability::Cached).unwrap();
+        assert!(!gaps(&disk).unwrap().is_empty());
+        put(&disk, 80 * MIB, b"XFSB");
+        let error = gaps(&disk).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert!(error.to_string().contains(&format!("blocks of {table_block} bytes")), "{error}");
+    }
+}
+
+/// What a file system holds at such a place is a file.
+#[test]
+fn an_image_of_a_disk_in_a_file_is_no_reason_to_keep_the_gaps() {
+    let disk = memory(GIB);
+    boot_record(&disk, 0, &[(0x83, MIB, 100 * MIB), (0x83, 512 * MIB, 513 * MIB)]);
+    put(&disk, MIB, b"XFSB");
+    put(&disk, 8 * MIB, b"XFSB");
+    assert!(!gaps(&disk).unwrap().is_empty());
 }

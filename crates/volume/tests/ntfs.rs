@@ -4,9 +4,10 @@ mod disks;
 mod ntfs_made;
 
 use block_device::{ByteRange, Disk, ErrorKind, Result};
-use disks::{KIB, TIB, with_blocks_of_4096};
+use disks::{KIB, MIB, TIB, with_blocks_of_4096};
 use ntfs_made::{
-    DATA, FILE_NAME, Ntfs, RECORD, Shape, list_entry, name, name_in, non_resident, resident, restart_page, stream,
+    DATA, FILE_NAME, Ntfs, RECORD, Shape, list_entry, name, name_in, non_resident, protected, record, resident,
+    restart_page, stream,
 };
 use volume::{FileSystem, Volume};
 
@@ -227,6 +228,11 @@ fn section8_shadow_copies_and_encryption_are_left_alone() {
             made.put(0x1E30, &0x10_0000u64.to_le_bytes());
         }),
         ("it has shadow copies", |made| {
+            // They may be kept on another volume, and read from this one what has not changed.
+            made.put(0x1E00, &SHADOW_COPIES);
+            made.put(0x1E40, &[[1; 16], [2; 16]].concat());
+        }),
+        ("it has shadow copies", |made| {
             let called = "{01234567-89ab-cdef-0123-456789abcdef}{3808876B-c176-4e48-b7ae-04046e6cc752}";
             made.set(33, &[name_in(61, called)], 1);
             made.finish();
@@ -235,6 +241,7 @@ fn section8_shadow_copies_and_encryption_are_left_alone() {
     // No catalogue, and a catalogue's name without a copy beside it.
     let mut made = Ntfs::with_tree(PLAIN);
     made.put(0x1E00, &SHADOW_COPIES);
+    made.put(0x1E40, &[1; 32]);
     made.set(33, &[name_in(61, "{3808876b-c176-4e48-b7ae-04046e6cc752}")], 1);
     made.finish();
     assert_eq!(free_of(&made.disk).unwrap(), made.free());
@@ -508,4 +515,25 @@ fn sixteen_tebibytes_with_files_at_both_ends() {
         let at = cluster * 64 * KIB;
         assert!(!free.iter().any(|range| (range.start()..range.end()).contains(&at)), "{cluster}");
     }
+}
+
+/// 12 TiB of it take an hour to read, with nothing in them.
+#[test]
+fn law5_what_was_never_written_of_an_mft_as_long_as_the_volume_is_passed_over() {
+    let clusters = 16 * TIB / (2 * MIB);
+    let mut made = Ntfs::new(2 * MIB, clusters, PLAIN);
+    let hole = (Some(clusters / 8), clusters / 8 * 6);
+    let mft = [made.mft[0], made.mft[1], hole];
+    made.records.insert(0, record(&[stream(&mft, 2 * MIB, (2 + hole.1) * 2 * MIB)], 1, 0));
+    // The last record of all has a cluster.
+    let file = record(&[name("x"), stream(&[(Some(clusters - 1), 1)], 2 * MIB, 2 * MIB)], 1, 0);
+    let in_last = made.place(&mft, (2 + hole.1) * 2 * MIB - 1024);
+    made.put(in_last, &protected(&file));
+    made.finish();
+    made.put(made.place(&made.bitmap, clusters / 64), &vec![0xFF; (hole.1 / 8) as usize]);
+    let error = free_of(&made.disk).unwrap_err();
+    assert!(error.to_string().contains(&format!("calls cluster {} free", clusters - 1)), "{error}");
+    made.put(in_last, &[0; 1024]);
+    let free_bytes: u64 = free_of(&made.disk).unwrap().iter().map(|range| range.len()).sum();
+    assert_eq!(free_bytes, (clusters - made.used.len() as u64 - hole.1) * 2 * MIB);
 }

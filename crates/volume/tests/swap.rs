@@ -119,22 +119,8 @@ fn law1_a_header_that_contradicts_itself_is_not_believed() {
     left_alone(&twice, "names one twice");
 }
 
-#[test]
-fn law1_the_marks_of_those_who_spare_the_signature_are_found() {
-    let bcache = [0xC6, 0x85, 0x73, 0xF6, 0x4E, 0x1A, 0x45, 0xCA, 0x82, 0x65, 0xF5, 0x7F, 0x48, 0xBA, 0x6D, 0x81];
-    let cases: [(u64, &[u8], &str); 5] = [
-        (4120, &bcache, "a mark of bcache"),
-        (131 * KIB, &0x00BA_B10Cu64.to_le_bytes(), "a mark of ZFS"),
-        (255 * KIB, &0x00BA_B10Cu64.to_be_bytes(), "a mark of ZFS"),
-        (MIB - 64 * KIB, &[0xFC, 0x4E, 0x2B, 0xA9], "the signature of Linux RAID"),
-        (MIB - 8 * KIB, &[0xFC, 0x4E, 0x2B, 0xA9, 1], "the signature of Linux RAID"),
-    ];
-    for (at, mark, expected) in cases {
-        let disk = swap();
-        put(&disk, at, mark);
-        left_alone(&disk, expected);
-    }
-}
+/// The state of ext that was unmounted, or has a journal that says so.
+const CLEAN: u8 = 1;
 
 /// A disk with an ext file system, or what begins like one, and swap.
 fn partitioned(swap_type: u8, incompatible: u32) -> Disk {
@@ -149,7 +135,7 @@ fn partitioned(swap_type: u8, incompatible: u32) -> Disk {
     table[510..].copy_from_slice(&[0x55, 0xAA]);
     put(&disk, 0, &table);
     put(&disk, MIB + 1024 + 4, &[1]);
-    put(&disk, MIB + 1024 + 56, &[0x53, 0xEF]);
+    put(&disk, MIB + 1024 + 56, &[0x53, 0xEF, CLEAN]);
     put(&disk, MIB + 1024 + 96, &incompatible.to_le_bytes());
     header(&disk, 2 * MIB, PAGE, 255, &[]);
     disk
@@ -165,6 +151,32 @@ fn law1_a_partition_that_is_not_for_swap_is_left_alone() {
 #[test]
 fn law4_beside_a_file_system_that_is_still_mounted_swap_is_left_alone() {
     left_alone(&partitioned(0x82, 6), "the ext2 in partition 1 was not unmounted");
+    // Without a journal the state is all there is to say so.
+    let disk = partitioned(0x82, 2);
+    put(&disk, MIB + 1024 + 58, &[0]);
+    left_alone(&disk, "the ext2 in partition 1 was not unmounted");
+}
+
+#[test]
+fn law4_beside_what_does_not_tell_whether_it_is_mounted_swap_is_left_alone() {
+    let cases: [(&str, u64, &[u8]); 5] = [
+        ("the XFS in partition 1", 0, b"XFSB"),
+        ("the Btrfs in partition 1", 65600, b"_BHRfS_M"),
+        ("the LUKS in partition 1", 0, b"LUKS\xBA\xBE\0\x02"),
+        ("the LVM2 in partition 1", 512, b"LABELONE\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0LVM2 001"),
+        ("whatever is in partition 1 (Linux)", 0, b"unknown"),
+    ];
+    for (expected, at, mark) in cases {
+        let disk = partitioned(0x82, 2);
+        put(&disk, MIB, &[0; 4096]);
+        put(&disk, MIB + at, mark);
+        left_alone(&disk, expected);
+    }
+    // What no system of Linux runs from is of no matter.
+    let disk = partitioned(0x82, 2);
+    put(&disk, MIB, &[0; 4096]);
+    put(&disk, 446 + 4, &[0x27]);
+    assert_eq!(free_of(&disk).unwrap(), pages(&[(513, 768)]));
 }
 
 #[test]

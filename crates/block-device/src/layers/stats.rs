@@ -12,7 +12,8 @@ pub struct Stats {
     counters: Arc<Counters>,
 }
 
-/// What has passed through a [`Stats`] layer. Every number only grows.
+/// What has passed through a [`Stats`] layer: requests that have ended, their bytes where they succeeded, and those that
+/// failed. Every number only grows.
 #[derive(Debug, Default)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Counters {
@@ -26,6 +27,17 @@ pub struct Counters {
     pub zeroings: AtomicU64,
     pub zeroed_bytes: AtomicU64,
     pub errors: AtomicU64,
+    /// Requests that have begun, whether they have ended or not.
+    pub begun: AtomicU64,
+}
+
+impl Counters {
+    /// How many requests have ended.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        let Self { reads, writes, flushes, discards, zeroings, .. } = self;
+        [reads, writes, flushes, discards, zeroings].iter().map(|counter| counter.load(Relaxed)).sum()
+    }
 }
 
 impl Stats {
@@ -41,7 +53,15 @@ impl Stats {
         Arc::clone(&self.counters)
     }
 
-    fn count<T>(&self, requests: &AtomicU64, bytes: Option<(&AtomicU64, u64)>, result: Result<T>) -> Result<T> {
+    /// Runs `request`, counted by `requests`, and its bytes if it succeeds.
+    fn counted<T>(
+        &self,
+        requests: &AtomicU64,
+        bytes: Option<(&AtomicU64, u64)>,
+        request: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        self.counters.begun.fetch_add(1, Relaxed);
+        let result = request();
         requests.fetch_add(1, Relaxed);
         match (&result, bytes) {
             (Ok(_), Some((counter, len_bytes))) => counter.fetch_add(len_bytes, Relaxed),
@@ -58,27 +78,30 @@ impl Layer for Stats {
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let result = self.disk.read(offset, buffer);
-        self.count(&self.counters.reads, Some((&self.counters.read_bytes, buffer.len() as u64)), result)
+        let Counters { reads, read_bytes, .. } = &*self.counters;
+        self.counted(reads, Some((read_bytes, buffer.len() as u64)), || self.disk.read(offset, buffer))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
-        let result = self.disk.write(offset, data, Durability::Cached);
-        self.count(&self.counters.writes, Some((&self.counters.written_bytes, data.len() as u64)), result)
+        let Counters { writes, written_bytes, .. } = &*self.counters;
+        let write = || self.disk.write(offset, data, Durability::Cached);
+        self.counted(writes, Some((written_bytes, data.len() as u64)), write)
     }
 
     fn flush(&self) -> Result<()> {
-        self.count(&self.counters.flushes, None, self.disk.flush())
+        self.counted(&self.counters.flushes, None, || self.disk.flush())
     }
 
     fn discard(&self, range: ByteRange) -> Result<()> {
-        let result = self.disk.discard(range.start(), range.len());
-        self.count(&self.counters.discards, Some((&self.counters.discarded_bytes, range.len())), result)
+        let Counters { discards, discarded_bytes, .. } = &*self.counters;
+        let discard = || self.disk.discard(range.start(), range.len());
+        self.counted(discards, Some((discarded_bytes, range.len())), discard)
     }
 
     fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
-        let result = self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached);
-        self.count(&self.counters.zeroings, Some((&self.counters.zeroed_bytes, range.len())), result)
+        let Counters { zeroings, zeroed_bytes, .. } = &*self.counters;
+        let zero = || self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached);
+        self.counted(zeroings, Some((zeroed_bytes, range.len())), zero)
     }
 
     fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {

@@ -1,13 +1,15 @@
 //! Passes over a served disk: by the clock, and for whoever asks; one at a time.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use block_device::Counters;
 use control::{Asker, Trimmed};
 use disk_types::{Error, ErrorKind, Result};
-use reclaim::online::{Online, Outcome, Pace, Totals};
+use reclaim::online::{Foreground, Online, Outcome, Pace, Totals};
 use reclaim::{Observer, Phase};
+use sparse_file::SparseFile;
 
 use crate::on_drop::OnDrop;
 use crate::size::Bytes;
@@ -24,6 +26,7 @@ pub(crate) struct Rhythm {
 /// What runs passes.
 pub(crate) struct Passes {
     online: Online,
+    image: Arc<SparseFile>,
     pace: Pace,
     pub(crate) rhythm: Rhythm,
     state: Mutex<State>,
@@ -43,13 +46,13 @@ struct State {
 }
 
 impl Passes {
-    /// Passes by `online`; `counters` tell how active the clients are.
-    pub(crate) fn new(online: Online, rhythm: Rhythm, counters: Arc<Counters>) -> Self {
+    /// Passes by `online` over `image`; `counters` tell how active the clients are.
+    pub(crate) fn new(online: Online, image: Arc<SparseFile>, rhythm: Rhythm, counters: Arc<Counters>) -> Self {
         let pace = match rhythm.rate_bytes {
-            Some(rate_bytes) => Pace::while_active(rate_bytes, move || requests(&counters)),
+            Some(rate_bytes) => Pace::while_active(rate_bytes, move || foreground(&counters)),
             None => Pace::unlimited(),
         };
-        Self { online, pace, rhythm, state: Mutex::default(), changed: Condvar::new() }
+        Self { online, image, pace, rhythm, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// What they have done so far.
@@ -90,9 +93,12 @@ impl Passes {
         state.running = true;
         drop(state);
         let _running = OnDrop(|| self.change(|state| state.running = false));
-        let mut watch = Watch { passes: self, stops: asked, asker: Some(asker) };
+        let mut watch = Watch { passes: self, stops: asked, asker: Some(asker), looked_at: None };
         let outcome = self.online.pass(&self.pace, &mut watch)?;
         if let Some(stopped) = outcome.stopped {
+            if stopped.advice().is_some() {
+                return Err(stopped);
+            }
             return Err(stopped.advise(format!(
                 "{} came back before it stopped, and the image is whole; run it again for the rest",
                 Bytes(outcome.freed_bytes)
@@ -131,7 +137,7 @@ impl Passes {
         let stops = state.stops;
         drop(state);
         let _running = OnDrop(|| self.change(|state| state.running = false));
-        let mut watch = Watch { passes: self, stops, asker: None };
+        let mut watch = Watch { passes: self, stops, asker: None, looked_at: None };
         match self.online.pass(&self.pace, &mut watch) {
             Ok(Outcome { stopped: Some(error), .. }) | Err(error) if error.kind() != ErrorKind::Interrupted => {
                 tracing::warn!("a pass ended early; the next goes on: {error}");
@@ -167,11 +173,11 @@ impl Passes {
     }
 }
 
-/// How many requests clients have made.
-fn requests(counters: &Counters) -> u64 {
-    use std::sync::atomic::Ordering::Relaxed;
-    let Counters { reads, writes, flushes, discards, zeroings, .. } = counters;
-    [reads, writes, flushes, discards, zeroings].iter().map(|counter| counter.load(Relaxed)).sum()
+/// What clients have asked for.
+fn foreground(counters: &Counters) -> Foreground {
+    // In this order: what ends in between has begun.
+    let ended = counters.ended();
+    Foreground { begun: counters.begun.load(Relaxed), ended }
 }
 
 /// Lets a pass go on while whoever began it wants it.
@@ -179,6 +185,27 @@ struct Watch<'a, 'b> {
     passes: &'a Passes,
     stops: u64,
     asker: Option<&'a mut Asker<'b>>,
+    /// When it was last looked for others who may write to the image.
+    looked_at: Option<Instant>,
+}
+
+impl Watch<'_, '_> {
+    /// How often that is, as far as the pass asks.
+    const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+    /// Succeeds unless somebody else may write to the image, past our locks (law 4).
+    fn nobody_else_writes(&mut self) -> Result<()> {
+        if self.looked_at.is_some_and(|at| at.elapsed() < Self::LOOK_EVERY) {
+            return Ok(());
+        }
+        self.looked_at = Some(Instant::now());
+        match self.passes.image.writer() {
+            None => Ok(()),
+            Some(writer) => Err(Error::new(ErrorKind::InUse, "trim")
+                .because(format!("{writer} has the image open for writing too, and what it writes could be lost"))
+                .advise("nothing is freed until it has closed it; serve an image to one, and let others be clients")),
+        }
+    }
 }
 
 impl Observer for Watch<'_, '_> {
@@ -202,6 +229,7 @@ impl Observer for Watch<'_, '_> {
                 return stopped("somebody asks for a pass of their own");
             }
         }
-        self.asker.as_ref().map_or(Ok(()), |asker| asker.may_continue())
+        self.asker.as_ref().map_or(Ok(()), |asker| asker.may_continue())?;
+        self.nobody_else_writes()
     }
 }

@@ -66,7 +66,10 @@ pub(crate) struct Attach {
         help_heading = WINDOWS,
         long_help = help_with_sizes!(
             "Leave this much of the volume beneath the image free: below that whatever needs new space fails as on a full \
-             drive, and what is allocated can still be written [default: 256MiB]"
+             drive, and what is allocated can still be written [default: 256MiB]
+
+Nothing can keep a loop device of Linux from writing while its host has space: there use `serve --keep-free` and an NBD \
+             client, or a quota"
         )
     )]
     keep_free: Option<Size>,

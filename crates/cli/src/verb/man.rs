@@ -23,7 +23,7 @@ Examples:
   sparsedisk man ~/.local/share/man/man1
   sparsedisk man . && man ./sparsedisk-trim.1")]
 pub(crate) struct Man {
-    /// The directory, which must exist; pages of the same names are replaced
+    /// The directory, made if it is missing; pages of the same names are replaced
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 }
@@ -38,6 +38,8 @@ impl Man {
         let mut command = Arguments::command();
         command.build();
         let mut pages = Vec::new();
+        std::fs::create_dir_all(&self.directory)
+            .map_err(|error| Error::from_io("make", error).at_path(self.directory.display()))?;
         self.write_all(&command, "sparsedisk".to_owned(), &mut pages)?;
         context.report(&Document { pages: pages.clone() }, |out| {
             pages.iter().try_for_each(|page| writeln!(out, "{}", plain(page.display())))

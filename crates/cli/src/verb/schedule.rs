@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use disk_types::Error;
+use disk_types::{Error, ErrorKind};
 use schedule::{Entry, Every, Job, Plan, Scope};
 use serde::Serialize;
 use sparse_file::{Access, SparseFile};
@@ -37,6 +37,7 @@ enum Action {
     /// Where systemd does not run, its units and the commands that enable them are printed, and nothing is written.
     #[command(after_help = "\
 Days are counted from the first of each month, weeks begin on Monday; a run that was missed is made up for.
+An entry runs this very program by its path: add it again when the program has moved.
 
 Examples:
   sparsedisk schedule add disk.img --every 6h
@@ -168,6 +169,13 @@ fn add(image: &Path, every: Every, scope: Scope, print: bool, context: &Context)
     // Whatever cannot be an image is told now, and not every night.
     drop(SparseFile::open(image, Access::Inspect)?);
     let program = std::env::current_exe().map_err(|error| Error::from_io("find this program", error))?;
+    if !program.is_file() {
+        return Err(Error::new(ErrorKind::Changed, "schedule")
+            .at_path(program.display())
+            .because("this program is not there any more, and could not be started again")
+            .advise("run the one that took its place")
+            .into());
+    }
     let job = Job { image: schedule::absolute(image)?, program, every, scope };
     let added = if print {
         schedule::Added { plan: schedule::plan(&job)?, enabled: false, replaced: false, notes: Vec::new() }

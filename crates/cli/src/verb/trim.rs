@@ -138,10 +138,11 @@ impl reclaim::Observer for Observer<'_> {
 
     fn may_continue(&mut self) -> Result<()> {
         interrupt::check("trim", self.path)?;
-        if self.alone.as_ref().is_none_or(SoleOpener::is_alone) {
-            Ok(())
-        } else {
-            Err(Error::new(ErrorKind::InUse, "trim").because("somebody else is opening it"))
+        match &self.alone {
+            Some(alone) if !alone.is_alone()? => {
+                Err(Error::new(ErrorKind::InUse, "trim").because("somebody else is opening it"))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -177,7 +178,7 @@ impl Trim {
     }
 
     fn trim(&self, image: &Image, context: &Context) -> Result<Told> {
-        let disk = &image.disk;
+        let disk = &image.once;
         if disk.geometry().discard.effect == DiscardEffect::Ignored {
             return Err(Error::new(ErrorKind::Unsupported, "trim")
                 .because("its file system cannot give space back")

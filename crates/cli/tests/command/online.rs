@@ -145,7 +145,8 @@ fn law1_a_served_image_is_trimmed_by_its_server() {
     let trimmed = disk.room.json(&["trim", "disk.img"]);
     assert_eq!(trimmed["zero_bytes"], Disk::ZEROES_BYTES, "{trimmed}");
     assert_eq!((&trimmed["free_space_bytes"], &trimmed["verified"]), (&0.into(), &false.into()));
-    assert_eq!(allocated(&disk.image), full - Disk::ZEROES_BYTES);
+    // What lay in one piece lies in many, for which ext4 may need a block more.
+    assert!(allocated(&disk.image) <= full - Disk::ZEROES_BYTES + 4 * KIB);
     assert_eq!(trimmed["allocated_after_bytes"], allocated(&disk.image), "law 6");
     // What is free inside is for those who have it mounted.
     assert_eq!(trimmed["refused"][0]["length"], Disk::LEN_BYTES);
@@ -161,6 +162,24 @@ fn law1_a_served_image_is_trimmed_by_its_server() {
     server.signal("TERM");
     assert_eq!(server.end().0.code(), Some(0));
     assert!(!control.exists());
+}
+
+#[test]
+fn law4_nothing_is_freed_while_another_program_may_write_to_the_image() {
+    let disk = Disk::new();
+    let _server = disk.serve(&[]);
+    let full = allocated(&disk.image);
+    let reader = File::open(&disk.image).unwrap();
+    let writer = File::options().write(true).open(&disk.image).unwrap();
+    let error = disk.room.json_error(3, &["trim", "disk.img"]);
+    assert_eq!(error["kind"], "in_use", "{error}");
+    let us = format!("process {}", std::process::id());
+    assert!(error["message"].as_str().unwrap().contains(&us), "{error}");
+    assert!(error["advice"].as_str().unwrap().contains("closed"), "{error}");
+    assert_eq!(allocated(&disk.image), full);
+    drop(writer);
+    assert_eq!(disk.room.json(&["trim", "disk.img"])["zero_bytes"], Disk::ZEROES_BYTES);
+    drop(reader);
 }
 
 #[test]

@@ -98,6 +98,18 @@ fn serve_ends_on_each_signal_with_0_and_removes_its_socket() {
     }
 }
 
+/// As `timeout` stops a program: it, and then its group.
+#[test]
+fn one_request_to_stop_that_arrives_twice_is_one() {
+    let room = Room::new();
+    room.create("disk.img", "8MiB");
+    let server = Serving::start(&room, &["disk.img"]);
+    let pid = server.pid().to_string();
+    let _ = std::process::Command::new("sh").args(["-c", "kill -s INT $1; kill -s TERM $1", "sh", &pid]).status();
+    assert_eq!(server.end().0.code(), Some(0));
+    assert_eq!(room.names(), ["disk.img"]);
+}
+
 #[test]
 fn serve_tells_people_how_to_connect_and_what_it_did() {
     let room = Room::new();

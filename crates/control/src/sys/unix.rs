@@ -11,6 +11,7 @@ use std::time::Duration;
 use disk_types::{Error, ErrorKind, Result};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use rustix::process::Uid;
 
@@ -42,7 +43,7 @@ impl Listener {
     pub(crate) fn bind(path: &Path) -> Result<(Self, Wake)> {
         let io = |source: io::Error| Error::from_io("listen", source).at_path(path.display());
         let name = SocketAddrUnix::new(path).map_err(|source| match source {
-            rustix::io::Errno::NAMETOOLONG => Error::new(ErrorKind::TooLarge, "listen")
+            Errno::NAMETOOLONG => Error::new(ErrorKind::TooLarge, "listen")
                 .at_path(path.display())
                 .because("the path is longer than that of a socket may be")
                 .advise("serve the image under a shorter path, or from its own directory"),
@@ -53,13 +54,13 @@ impl Listener {
         // Linux gives the file the mode of the unbound socket. Elsewhere peers are still asked who they are.
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|source| io(source.into()))?;
         let mut bound = rustix::net::bind(&socket, &name);
-        if bound == Err(rustix::io::Errno::ADDRINUSE) && is_stale(path) {
+        if bound == Err(Errno::ADDRINUSE) && is_stale(path) {
             tracing::info!(path = %path.display(), "replacing a socket whose server is gone");
             std::fs::remove_file(path).map_err(io)?;
             bound = rustix::net::bind(&socket, &name);
         }
         bound.map_err(|source| match source {
-            rustix::io::Errno::ADDRINUSE => Error::new(ErrorKind::AlreadyExists, "listen")
+            Errno::ADDRINUSE => Error::new(ErrorKind::AlreadyExists, "listen")
                 .at_path(path.display())
                 .because("something that is not ours stands there")
                 .advise("move it away if the server is to be asked there"),
@@ -81,7 +82,7 @@ impl Listener {
             let mut events = [PollFd::new(&self.woken, PollFlags::IN), PollFd::new(&self.socket, PollFlags::IN)];
             match rustix::event::poll(&mut events, None) {
                 Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             }
             if !events[0].revents().is_empty() {
@@ -110,7 +111,17 @@ impl Listener {
 /// Whether a socket stands at `path` that nobody answers on.
 fn is_stale(path: &Path) -> bool {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == IoKind::ConnectionRefused)
+    is_socket && connect(path, Duration::from_millis(1)).is_err_and(|error| error.kind() == IoKind::ConnectionRefused)
+}
+
+/// Connects to whoever listens at `path`. [`IoKind::WouldBlock`] where too many wait there already, and none is let in
+/// within `patience`: connecting would wait for that without end.
+fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, None)?;
+    Ok(socket.into())
 }
 
 /// The file of a socket we made. Removed when this is dropped, if it is still the same.
@@ -147,13 +158,22 @@ impl Drop for SocketFile {
 pub(crate) struct Socket(UnixStream);
 
 impl Socket {
+    #[cfg(test)]
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
+        UnixStream::pair().map(|(one, other)| (Self(one), Self(other)))
+    }
+
     /// Connects to whoever listens at `path`; `None` where nobody does.
-    pub(crate) fn connect(path: &Path) -> Result<Option<Self>> {
-        match UnixStream::connect(path) {
+    pub(crate) fn connect(path: &Path, patience: Duration) -> Result<Option<Self>> {
+        match connect(path, patience) {
             Ok(socket) => Ok(Some(Self(socket))),
             Err(error) if matches!(error.kind(), IoKind::NotFound | IoKind::ConnectionRefused) => Ok(None),
             // A path that no socket can have.
-            Err(error) if error.kind() == IoKind::InvalidInput => Ok(None),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NAMETOOLONG) => Ok(None),
+            Err(error) if error.kind() == IoKind::WouldBlock => Err(Error::new(ErrorKind::InUse, "ask")
+                .at_path(path.display())
+                .because("too many are waiting for an answer there already")
+                .advise("ask again later; if nobody ever gets one, whoever listens there is stuck")),
             Err(error) => Err(Error::from_io("ask", error).at_path(path.display())),
         }
     }

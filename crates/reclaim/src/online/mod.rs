@@ -9,14 +9,16 @@
 //!
 //! [`Online`] works on the disk beneath the layers [`RangeLocked`](block_device::RangeLocked) and
 //! [`Written`](block_device::Written), holds the locks of the one and takes the flags of the other. A pass goes through
-//! the chunks that were changed since it last looked, from the first to the last:
+//! the chunks that were changed since it last looked, from where the last pass ended to the end of the disk, and then from
+//! the beginning to there:
 //!
 //! 1. It takes the flags of a batch. What is changed from then on sets them again, and is the next pass's business.
 //! 2. It asks the disk's map what is allocated. Holes cost nothing, however long they are.
-//! 3. It reads what is, a window of at most [`Online::WINDOW_BYTES`] at a time, without a lock. That is a glance: nothing
-//!    is judged by it but what is not worth a second look, and the second look finds the bytes in memory.
-//! 4. Where granules looked zero, it locks them exclusively, reads them again, frees those that are still zero, and
-//!    releases them. From the read that judges to the punch nobody else writes there (law 4).
+//! 3. It reads what is, at most [`Online::GLANCE_BYTES`] at a time, without a lock. That is a glance: nothing is judged by
+//!    it but what is not worth a second look.
+//! 4. Where granules looked zero, it locks them exclusively, at most [`Online::WINDOW_BYTES`] at a time, reads them again,
+//!    frees those that are still zero, and releases them. From the read that judges to the punch nobody else writes there
+//!    (law 4).
 //!
 //! What is guaranteed:
 //! - Law 1: no client ever reads anything else because of a pass. It frees by write-zeroes that may unmap what is zero.
@@ -25,7 +27,8 @@
 //!   written data is lost.
 //! - A client's request waits for one window at most, and its turn comes before any lock that a pass asks for later.
 //! - A pass that is stopped, by an observer, an error or a kill, leaves the disk whole. The chunks that it did not finish
-//!   are set again.
+//!   are set again. The next pass goes on there, and behind what could not be read or freed: however often passes end early,
+//!   they come to every part of the disk.
 //!
 //! Only zeroes are freed. What the file system inside calls free is not ours to judge while somebody has it mounted:
 //! that is what a discard from inside is for (`fstrim`, `mount -o discard`, Optimize Volume).
@@ -37,6 +40,7 @@ mod pace;
 mod pass;
 mod totals;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -45,7 +49,7 @@ use block_device::{DiscardEffect, Disk, Error, ErrorKind, RangeLocks, Result, Wr
 use crate::Observer;
 use pass::{Done, Pass};
 
-pub use pace::Pace;
+pub use pace::{Foreground, Pace};
 pub use totals::{LastPass, Running, Totals};
 
 /// Frees zeroes of a disk that others are using.
@@ -56,7 +60,10 @@ pub struct Online {
     disk: Disk,
     locks: Arc<RangeLocks>,
     written: Arc<WrittenMap>,
+    glance_bytes: u64,
     window_bytes: u64,
+    /// The chunk that the next pass begins with. Only the one pass that is running changes it.
+    begin_at: AtomicU64,
     totals: Mutex<Totals>,
 }
 
@@ -75,14 +82,17 @@ pub struct Outcome {
     pub allocated_before_bytes: u64,
     /// What it occupied at the end.
     pub allocated_after_bytes: u64,
-    /// Why the pass ended before the end of the disk: the observer's reason, or what failed. Nothing is lost then, and the
+    /// Why the pass ended before it had gone through the disk: the observer's reason, or what failed. Nothing is lost then, and the
     /// next pass goes on with what this one did not finish.
     pub stopped: Option<Error>,
 }
 
 impl Online {
-    /// How much is read at once and locked at most, unless one granule is larger.
+    /// How much is locked at once at most, unless one granule is larger.
     pub const WINDOW_BYTES: u64 = 256 << 10;
+    /// How much is read at once, without a lock. As large as the largest page that a system caches, so that what it does
+    /// not keep it has not read in vain.
+    pub const GLANCE_BYTES: u64 = 2 << 20;
 
     /// Passes over `disk`, the one beneath the layers that `locks` and `written` belong to.
     ///
@@ -104,8 +114,17 @@ impl Online {
             return refused(ErrorKind::InvalidInput, "what was written is remembered for a disk of another length");
         }
         let granularity = geometry.discard.granularity_bytes;
-        let window_bytes = (Self::WINDOW_BYTES / granularity).max(1) * granularity;
-        Ok(Self { disk, locks, written, window_bytes, totals: Mutex::default() })
+        let [glance_bytes, window_bytes] =
+            [Self::GLANCE_BYTES, Self::WINDOW_BYTES].map(|bytes| (bytes / granularity).max(1) * granularity);
+        Ok(Self {
+            disk,
+            locks,
+            written,
+            glance_bytes,
+            window_bytes,
+            begin_at: AtomicU64::new(0),
+            totals: Mutex::default(),
+        })
     }
 
     /// Goes once through what was changed since the last pass, and frees the zeroes in it.

@@ -13,7 +13,16 @@ pub struct Pace {
 
 struct Limit {
     bytes_per_second: u64,
-    foreground: Box<dyn Fn() -> u64 + Send + Sync>,
+    foreground: Box<dyn Fn() -> Foreground + Send + Sync>,
+}
+
+/// What clients have asked for: they are active while this changes, and while something that was begun has not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Foreground {
+    /// Requests that have begun.
+    pub begun: u64,
+    /// Those of them that have ended.
+    pub ended: u64,
 }
 
 impl Pace {
@@ -22,7 +31,7 @@ impl Pace {
     pub const BYTES_PER_RANGE: u64 = 64 << 10;
     /// A pace that clients hardly notice on any storage: a pass then costs a hundredth of a processor, and 64 reads a second.
     pub const DEFAULT_BYTES_PER_SECOND: u64 = 16 << 20;
-    /// Clients that asked for nothing for so long are idle.
+    /// Clients that asked for nothing for so long, and wait for nothing, are idle.
     pub const IDLE_AFTER: Duration = Duration::from_millis(500);
 
     /// As fast as it can, always.
@@ -31,10 +40,9 @@ impl Pace {
         Self { limit: None }
     }
 
-    /// At most `bytes_per_second` (at least 1) while clients are active. `foreground` gives a number that changes whenever
-    /// a client asks for something, such as how many requests there have been.
+    /// At most `bytes_per_second` (at least 1) while clients are active, as `foreground` tells.
     #[must_use]
-    pub fn while_active(bytes_per_second: u64, foreground: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+    pub fn while_active(bytes_per_second: u64, foreground: impl Fn() -> Foreground + Send + Sync + 'static) -> Self {
         Self { limit: Some(Limit { bytes_per_second: bytes_per_second.max(1), foreground: Box::new(foreground) }) }
     }
 }
@@ -51,6 +59,7 @@ pub(super) struct Meter<'a>(Option<Limited<'a>>);
 
 struct Limited<'a> {
     limit: &'a Limit,
+    /// How many requests had begun when it was looked last.
     seen: u64,
     active_until: Instant,
     /// When what was done last began.
@@ -66,7 +75,7 @@ impl<'a> Meter<'a> {
     pub(super) fn new(pace: &'a Pace) -> Self {
         Self(pace.limit.as_ref().map(|limit| {
             let now = Instant::now();
-            Limited { limit, seen: (limit.foreground)(), active_until: now, began: now, not_before: now }
+            Limited { limit, seen: (limit.foreground)().begun, active_until: now, began: now, not_before: now }
         }))
     }
 
@@ -91,9 +100,9 @@ impl<'a> Meter<'a> {
 impl Limited<'_> {
     /// How long it is until the next window may begin; `None` if it begins now.
     fn time_left(&mut self, now: Instant) -> Option<Duration> {
-        let seen = (self.limit.foreground)();
-        if seen != self.seen {
-            self.seen = seen;
+        let Foreground { begun, ended } = (self.limit.foreground)();
+        if begun != self.seen || begun > ended {
+            self.seen = begun;
             self.active_until = now + Pace::IDLE_AFTER;
         }
         let left = self.not_before.saturating_duration_since(now);
@@ -123,17 +132,19 @@ mod tests {
 
     /// A pass in front of a clock that only the test moves.
     struct Walk {
-        requests: Arc<AtomicU64>,
+        begun: Arc<AtomicU64>,
+        ended: Arc<AtomicU64>,
         pace: Pace,
         now: Instant,
     }
 
     impl Walk {
         fn at(bytes_per_second: u64) -> Self {
-            let requests = Arc::<AtomicU64>::default();
-            let counter = Arc::clone(&requests);
-            let pace = Pace::while_active(bytes_per_second, move || counter.load(Relaxed));
-            Self { requests, pace, now: Instant::now() }
+            let [begun, ended] = [(); 2].map(|()| Arc::<AtomicU64>::default());
+            let counters = (Arc::clone(&begun), Arc::clone(&ended));
+            let foreground = move || Foreground { begun: counters.0.load(Relaxed), ended: counters.1.load(Relaxed) };
+            let pace = Pace::while_active(bytes_per_second, foreground);
+            Self { begun, ended, pace, now: Instant::now() }
         }
 
         fn limited(&self) -> Limited<'_> {
@@ -144,7 +155,8 @@ mod tests {
         }
 
         fn ask(&self) {
-            self.requests.fetch_add(1, Relaxed);
+            self.begun.fetch_add(1, Relaxed);
+            self.ended.fetch_add(1, Relaxed);
         }
     }
 
@@ -172,6 +184,20 @@ mod tests {
         walk.ask();
         assert_eq!(limited.time_left(walk.now), Some(Duration::from_secs(1)));
         assert_eq!(limited.time_left(walk.now + Pace::IDLE_AFTER), None, "idle again");
+    }
+
+    #[test]
+    fn a_client_that_waits_for_a_slow_request_is_not_idle() {
+        let walk = Walk::at(MIB);
+        let mut limited = walk.limited();
+        walk.begun.fetch_add(1, Relaxed);
+        assert_eq!(limited.time_left(walk.now), None);
+        limited.charge(60 * MIB);
+        let later = walk.now + 30 * Pace::IDLE_AFTER;
+        assert_eq!(limited.time_left(later), Some(Duration::from_secs(45)), "it still waits");
+        walk.ended.fetch_add(1, Relaxed);
+        assert!(limited.time_left(later).is_some(), "it may ask for more");
+        assert_eq!(limited.time_left(later + Pace::IDLE_AFTER), None);
     }
 
     #[test]

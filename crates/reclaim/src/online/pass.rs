@@ -1,4 +1,5 @@
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
+use std::sync::atomic::Ordering::Relaxed;
 
 use block_device::{ByteRange, Disk, Result, WrittenMap, is_zero};
 
@@ -45,24 +46,37 @@ impl Drop for Taken<'_> {
 
 impl<'a> Pass<'a> {
     pub(super) fn new(online: &'a Online, pace: &'a Pace) -> Self {
-        let window = usize::try_from(online.window_bytes).unwrap_or(usize::MAX);
+        let buffer = |bytes| vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)];
         Self {
             online,
             meter: Meter::new(pace),
             done: Done::default(),
-            glanced: vec![0; window],
-            judged: vec![0; window],
+            glanced: buffer(online.glance_bytes),
+            judged: buffer(online.window_bytes),
         }
     }
 
-    /// Goes from the first changed chunk to the last.
+    /// Goes through the changed chunks: from where the last pass ended to the end of the disk, and then from the beginning to
+    /// there. So passes that are often stopped, or fail at the same place, come to every part of the disk all the same.
     pub(super) fn run(&mut self, observer: &mut dyn crate::Observer) -> Result<()> {
         let total_bytes = self.online.totals_mut().running.map_or(0, |running| running.total_bytes);
         let mut watch = Watch::start(observer, Phase::Scanning, total_bytes)?;
+        let chunks = self.online.written.chunks();
+        let begin = self.online.begin_at.load(Relaxed).min(chunks);
+        for part in [begin..chunks, 0..begin] {
+            self.go_through(part, &mut watch)?;
+        }
+        self.online.begin_at.store(0, Relaxed);
+        watch.finish();
+        Ok(())
+    }
+
+    fn go_through(&mut self, part: Range<u64>, watch: &mut Watch<'_>) -> Result<()> {
         let map = &*self.online.written;
-        let mut next = 0;
-        while let Some(first) = map.next_set(next) {
-            next = self.chunks_at_once(first)?;
+        let mut next = part.start;
+        while let Some(first) = map.next_set(next).filter(|first| *first < part.end) {
+            self.next_time_from(first);
+            next = self.chunks_at_once(first, part.end).inspect_err(|_| self.next_time_from(first + 1))?;
             let (Some(start), Some(last)) = (map.range_of(first), map.range_of(next - 1)) else { break };
             let group = ByteRange::new(start.start(), last.end())?;
             let mut taken = Taken { map, unsettled: Some(group) };
@@ -71,24 +85,31 @@ impl<'a> Pass<'a> {
                 let _ = map.take(chunk);
             }
             // Only now: what was changed before is seen, and what is changed later sets the flag again.
-            for allocated in self.allocated(group)? {
-                for window in allocated.chunks(self.online.window_bytes) {
-                    self.settle(&mut taken, window.start(), &mut watch)?;
+            for allocated in self.allocated(group).inspect_err(|_| self.next_time_from(next))? {
+                for window in allocated.chunks(self.online.glance_bytes) {
+                    self.settle(&mut taken, window.start(), watch)?;
+                    self.next_time_from(window.start() / map.chunk_bytes());
                     watch.may_continue()?;
                     self.meter.wait(&mut || watch.may_continue())?;
-                    self.look_at(window)?;
+                    // What cannot be read or freed is left for the end of the next pass, and is not in its way.
+                    self.look_at(window)
+                        .inspect_err(|_| self.next_time_from((window.end() - 1) / map.chunk_bytes() + 1))?;
                 }
             }
-            self.settle(&mut taken, group.end(), &mut watch)?;
+            self.settle(&mut taken, group.end(), watch)?;
         }
-        watch.finish();
         Ok(())
     }
 
-    /// The end of the chunks from `first` on that are looked at together: all that lie in one hole, or a batch.
-    fn chunks_at_once(&self, first: u64) -> Result<u64> {
+    /// Where the next pass begins if this one ends now.
+    fn next_time_from(&self, chunk: u64) {
+        self.online.begin_at.store(chunk, Relaxed);
+    }
+
+    /// The end of the chunks from `first` on, up to `end`, that are looked at together: all that lie in one hole, or a batch.
+    fn chunks_at_once(&self, first: u64, end: u64) -> Result<u64> {
         let map = &*self.online.written;
-        let end = map.next_clear(first).unwrap_or(map.chunks());
+        let end = map.next_clear(first).map_or(end, |clear| clear.min(end));
         let batch = end.min(first + (BATCH_BYTES / map.chunk_bytes()).max(1));
         let Some((start, last)) = map.range_of(first).zip(map.range_of(end - 1)) else { return Ok(batch) };
         let mut data_at = None;
@@ -136,9 +157,14 @@ impl<'a> Pass<'a> {
 
     /// Glances at `window` and frees what is zero in it.
     fn look_at(&mut self, window: ByteRange) -> Result<()> {
-        let before = self.done;
-        let freed = zero_runs(&self.online.disk, window, &mut self.glanced)
-            .and_then(|runs| runs.into_iter().try_for_each(|run| self.free_zeroes(run)));
+        let (before, lock_bytes) = (self.done, self.online.window_bytes);
+        let mut read_bytes = window.len();
+        let freed = zero_runs(&self.online.disk, window, &mut self.glanced).and_then(|runs| {
+            runs.into_iter().flat_map(|run| run.chunks(lock_bytes)).try_for_each(|run| {
+                read_bytes += run.len();
+                self.free_zeroes(run)
+            })
+        });
         self.done.looked_at_bytes += window.len();
         let freed_bytes = self.done.freed_bytes - before.freed_bytes;
         let mut totals = self.online.totals_mut();
@@ -148,7 +174,7 @@ impl<'a> Pass<'a> {
             running.freed_bytes += freed_bytes;
         }
         drop(totals);
-        self.meter.charge(window.len(), self.done.freed_ranges - before.freed_ranges);
+        self.meter.charge(read_bytes, self.done.freed_ranges - before.freed_ranges);
         freed
     }
 

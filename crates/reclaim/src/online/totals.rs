@@ -9,7 +9,7 @@ pub struct Totals {
     pub looked_at_bytes: u64,
     /// The bytes of the disk that were freed.
     pub freed_bytes: u64,
-    /// The passes that came to the end of the disk.
+    /// The passes that went through all of the disk.
     pub passes: u64,
     /// The passes that were stopped on the way.
     pub stopped_passes: u64,
@@ -43,6 +43,6 @@ pub struct LastPass {
     pub looked_at_bytes: u64,
     /// The bytes that it freed.
     pub freed_bytes: u64,
-    /// What stopped it on the way; `None` if it came to the end of the disk.
+    /// What stopped it on the way; `None` if it went through all of the disk.
     pub stopped: Option<ErrorKind>,
 }

@@ -1,7 +1,7 @@
 //! Linux: units of systemd, in the directory of the machine's or of the user's.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -92,12 +92,14 @@ impl Systemd {
         }
         let before: Vec<_> = plan.files.iter().map(|file| fs::read_to_string(&file.path).ok()).collect();
         let replaced = before.iter().any(Option::is_some);
-        if let Some(timer) = before.last().and_then(Option::as_ref)
-            && systemd::read_timer(&plan.name, timer, self.scope).is_none()
-        {
+        let made_here = |text: &String| text.starts_with(systemd::MADE_HERE);
+        if let Some((file, _)) = plan.files.iter().zip(&before).find(|(file, before)| match before {
+            Some(text) => !made_here(text),
+            None => fs::symlink_metadata(&file.path).is_ok(),
+        }) {
             return Err(Error::new(ErrorKind::AlreadyExists, OPERATION)
                 .at_path(job.image.display())
-                .because(format!("{} is there, and was not made by sparsedisk", plan.name))
+                .because(format!("{} is there, and was not made by sparsedisk", file.path.display()))
                 .advise("rename or delete it"));
         }
         let done = self.write_all(&plan).and_then(|()| {
@@ -129,6 +131,9 @@ impl Systemd {
             };
         }
         let _ = self.run(&["daemon-reload"]);
+        if before.iter().any(Option::is_some) {
+            let _ = self.run(&["restart", "--", &plan.name]);
+        }
     }
 
     fn remove(&self, image: &Path) -> Result<Entry> {
@@ -136,7 +141,7 @@ impl Systemd {
             Error::new(ErrorKind::NotFound, "unschedule")
                 .at_path(image.display())
                 .because(format!("there is no {} entry for it", self.scope.name()))
-                .advise("`sparsedisk schedule list` shows what there is")
+                .advise("`sparsedisk schedule list` shows what there is; --user and --system say whose is meant")
         })?;
         let entry = self.told(entry);
         let service = entry.name.replace(".timer", ".service");
@@ -146,6 +151,9 @@ impl Systemd {
         }
         for name in [&service, &entry.name] {
             let path = self.directory.join(name);
+            if fs::read_to_string(&path).is_ok_and(|text| !text.starts_with(systemd::MADE_HERE)) {
+                continue;
+            }
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(Error::from_io("remove", error).at_path(path.display()));
@@ -186,20 +194,19 @@ impl Systemd {
 
     /// The entry with what systemd tells of it.
     fn told(&self, entry: Entry) -> Entry {
-        let timer = self.show(&entry.name, "ActiveState,NextElapseUSecRealtime,LastTriggerUSec");
+        let timer = self.show(&entry.name, "ActiveState,NextElapseUSecRealtime");
+        let service = self.show(&entry.name.replace(".timer", ".service"), "Result,ExecMainExitTimestamp");
         let field = |fields: &[(String, String)], key: &str| {
             let value = fields.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
             value.filter(|value| !value.is_empty() && value != "n/a")
         };
-        let last = field(&timer, "LastTriggerUSec");
-        let service = match last {
-            Some(_) => self.show(&entry.name.replace(".timer", ".service"), "Result"),
-            None => Vec::new(),
-        };
+        // Not when the timer was last due: that begins with the time at which it was made. And a service that has not
+        // run calls that success.
+        let last = field(&service, "ExecMainExitTimestamp");
         Entry {
             active: field(&timer, "ActiveState").map(|state| state == "active"),
             next: field(&timer, "NextElapseUSecRealtime"),
-            last_result: field(&service, "Result"),
+            last_result: last.as_ref().and_then(|_| field(&service, "Result")),
             last,
             ..entry
         }
@@ -214,12 +221,20 @@ impl Systemd {
 
     /// Writes the files, so that a reader sees each whole or not at all.
     fn write_all(&self, plan: &Plan) -> Result<()> {
-        let failed = |path: &Path, error| Error::from_io(OPERATION, error).at_path(path.display());
+        let failed = |path: &Path, error| {
+            let error = Error::from_io(OPERATION, error).at_path(path.display());
+            match (error.kind(), self.scope) {
+                (ErrorKind::PermissionDenied, Scope::System) => {
+                    error.advise("an entry of the machine wants root; --user makes one of this user")
+                }
+                _ => error,
+            }
+        };
         fs::create_dir_all(&self.directory).map_err(|error| failed(&self.directory, error))?;
         for file in &plan.files {
             // Short, whatever the name of the unit; and no unit is called so: systemd passes it over.
             let beside = self.directory.join(format!(".{}{}~", systemd::PREFIX, std::process::id()));
-            let written = fs::write(&beside, &file.text).and_then(|()| fs::rename(&beside, &file.path));
+            let written = write_durably(&beside, &file.text).and_then(|()| fs::rename(&beside, &file.path));
             if let Err(error) = written {
                 let _ = fs::remove_file(&beside);
                 return Err(failed(&file.path, error));
@@ -252,6 +267,12 @@ impl Systemd {
             .because(format!("systemctl {} failed: {said}", arguments.join(" ")))
             .advise("see `systemctl status`; --print shows the units, to be put there by hand"))
     }
+}
+
+fn write_durably(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 /// Where units of this scope lie.

@@ -152,6 +152,11 @@ impl ModelFile {
         None
     }
 
+    /// Nobody else writes.
+    pub(crate) fn writer(&self) -> Option<Holder> {
+        None
+    }
+
     /// Others may read what we have; whoever only inspects lets others write.
     pub(crate) fn is_sole_writer(&self) -> bool {
         self.access != Access::Inspect

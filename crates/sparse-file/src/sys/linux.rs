@@ -6,6 +6,7 @@ mod holder;
 mod lease;
 mod locate;
 mod map;
+mod mounted;
 mod probe;
 mod replacing;
 
@@ -20,11 +21,13 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::ntfs::{Facts, StreamName};
 use crate::{ByteRange, Error, ErrorKind, Result};
 
+pub(crate) use cache::read_once_at;
 pub(crate) use copying::{Stamp, copy_mode, rename_new, stamp};
-pub(crate) use holder::{holder, sees_everybody};
+pub(crate) use holder::{holder, sees_everybody, writer};
 pub(crate) use lease::{Lease, lease};
 pub(crate) use locate::{create, create_stream, decompress, open, remove_created, sync_directory_of};
 pub(crate) use map::{Mapper, fragments};
+pub(crate) use mounted::mounted_at;
 pub(crate) use probe::{granularity_bytes, leaves_holes, max_file_bytes, support};
 pub(crate) use replacing::{REPLACES, copy_identity, forget_cached, hide, leads_to, names, swap, swap_back, sync_all};
 

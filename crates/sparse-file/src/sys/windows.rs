@@ -34,10 +34,10 @@ use control::{Device, attributes, information};
 use volume::{Volume, allocation_units};
 
 pub(crate) use copying::{Stamp, clone_file, copy_mode, copy_range, rename_new, stamp};
-pub(crate) use holder::holder;
+pub(crate) use holder::{holder, writer};
 pub(crate) use locate::{create, create_stream, decompress, open, remove_created};
 pub(crate) use replacing::{
-    REPLACES, copy_identity, forget_cached, fragments, hide, leads_to, names, swap, swap_back, sync_all,
+    REPLACES, copy_identity, forget_cached, fragments, hide, leads_to, mounted_at, names, swap, swap_back, sync_all,
 };
 pub(crate) use streams::stream_names;
 
@@ -72,6 +72,11 @@ pub(crate) fn set_len(file: &File, len_bytes: u64) -> io::Result<()> {
 /// Reads up to a whole buffer; 0 at the end of the file.
 pub(crate) fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     file.seek_read(buffer, offset)
+}
+
+/// Windows cannot be told for one read.
+pub(crate) fn read_once_at(_file: &File, _offset: u64, _buffer: &mut [u8]) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Writes what the system takes at once.
@@ -267,8 +272,8 @@ pub(crate) fn lease(file: &File) -> io::Result<Option<Lease<'_>>> {
 
 impl Lease<'_> {
     /// Nobody who wants to write can be waiting.
-    pub(crate) fn is_unbroken(&self) -> bool {
-        true
+    pub(crate) fn is_unbroken(&self) -> io::Result<bool> {
+        Ok(true)
     }
 }
 

@@ -50,6 +50,20 @@ fn image(dir: &Path) -> std::path::PathBuf {
 }
 
 #[test]
+fn law4_who_may_write_beside_us_is_found_and_who_reads_is_not() {
+    let place = &places::always()[0];
+    let path = image(place.dir());
+    let file = open_again(&path, Access::ReadWrite);
+    let _reader = File::open(&path).unwrap();
+    assert_eq!(file.writer(), None);
+    let stranger = Stranger::opens(&path, false);
+    let writer = file.writer().expect("somebody may write");
+    assert_eq!((writer.pid, writer.how), (Some(stranger.child.id()), Hold::Open));
+    drop(stranger);
+    assert_eq!(file.writer(), None);
+}
+
+#[test]
 fn law7_a_second_writer_is_told_which_process_has_it() {
     for place in places::all() {
         let path = image(place.dir());
@@ -114,7 +128,7 @@ fn law4_the_sole_opener_is_refused_while_anybody_at_all_has_the_file_open() {
         assert!(error.to_string().contains(&format!("process {} (bash)", stranger.child.id())), "{error}");
         drop(stranger);
         let alone = file.sole_opener().unwrap();
-        assert!(alone.is_enforced() && alone.is_alone(), "{}", place.name);
+        assert!(alone.is_enforced() && alone.is_alone().unwrap(), "{}", place.name);
     }
 }
 
@@ -125,7 +139,7 @@ fn law4_a_newcomer_waits_until_the_sole_opener_lets_go() {
     let file = open_again(&path, Access::ReadWrite);
     let alone = file.sole_opener().unwrap();
     let mut newcomer = Command::new("cat").arg(&path).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    while alone.is_alone() {
+    while alone.is_alone().unwrap() {
         std::thread::yield_now();
     }
     assert!(newcomer.try_wait().unwrap().is_none(), "it waits");
@@ -135,7 +149,7 @@ fn law4_a_newcomer_waits_until_the_sole_opener_lets_go() {
     newcomer.stdout.take().unwrap().read_to_end(&mut seen).unwrap();
     assert!(newcomer.wait().unwrap().success());
     assert_eq!(&seen[..7], b"in time");
-    assert!(file.sole_opener().is_ok_and(|alone| alone.is_alone()), "and can be had again");
+    assert!(file.sole_opener().is_ok_and(|alone| alone.is_alone().unwrap()), "and can be had again");
 }
 
 #[test]
@@ -147,7 +161,7 @@ fn law7_opening_what_is_held_alone_is_refused_at_once_and_disturbs_nobody() {
     for access in [Access::ReadOnly, Access::ReadWrite] {
         assert_eq!(SparseFile::open(&path, access).unwrap_err().kind(), ErrorKind::InUse);
     }
-    assert!(alone.is_alone());
+    assert!(alone.is_alone().unwrap());
     drop(alone);
     assert!(SparseFile::open(&path, Access::Inspect).is_ok());
 }
@@ -160,7 +174,7 @@ fn law4_to_inspect_is_worth_waiting_for() {
     std::thread::scope(|threads| {
         let alone = file.sole_opener().unwrap();
         let looking = threads.spawn(|| SparseFile::open(&path, Access::Inspect).map(drop));
-        while alone.is_alone() {
+        while alone.is_alone().unwrap() {
             std::thread::yield_now();
         }
         drop(alone);

@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 mod alone;
+mod cache;
 mod files;
 mod fuse;
 mod map;

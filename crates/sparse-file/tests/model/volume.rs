@@ -60,7 +60,7 @@ fn law7_a_volume_has_one_user_and_a_file_one_writer() {
     }
     assert_eq!(volume.remove_file("disk.img".as_ref()).unwrap_err().kind(), ErrorKind::InUse);
     assert_eq!(open(&volume, "disk.img", Access::Inspect).len_bytes(), MIB);
-    assert!(file.sole_opener().unwrap().is_alone());
+    assert!(file.sole_opener().unwrap().is_alone().unwrap());
     drop(file);
     let reader = open(&volume, "disk.img", Access::ReadOnly);
     assert_eq!(reader.write_at(0, &[1]).unwrap_err().kind(), ErrorKind::ReadOnly);

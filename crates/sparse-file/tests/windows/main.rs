@@ -103,7 +103,7 @@ fn law7_the_share_mode_is_the_lock() {
     // Whoever knows nothing of us is kept out as well, by the system.
     let stranger = File::options().write(true).open(&path).unwrap_err();
     assert_eq!(stranger.raw_os_error(), Some(ERROR_SHARING_VIOLATION));
-    assert!(writer.sole_opener().unwrap().is_alone());
+    assert!(writer.sole_opener().unwrap().is_alone().unwrap());
     drop(writer);
     let reader = SparseFile::open(&path, Access::ReadOnly).unwrap();
     assert!(SparseFile::open(&path, Access::ReadOnly).is_ok());

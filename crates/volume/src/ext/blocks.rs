@@ -30,22 +30,18 @@ pub(super) struct Blocks {
     disk: Disk,
     block_shift: u32,
     end: u64,
-    overlay: Option<Arc<Overlay>>,
+    overlay: Arc<Overlay>,
 }
 
 impl Blocks {
     /// As they are on the disk. The volume must lie in it.
     pub(super) fn on_disk(disk: &Disk, geometry: &Geometry) -> Self {
-        Self { disk: disk.clone(), block_shift: geometry.block_shift, end: geometry.blocks, overlay: None }
+        Self { disk: disk.clone(), block_shift: geometry.block_shift, end: geometry.blocks, overlay: Arc::default() }
     }
 
     /// As they are after the replay.
     pub(super) fn replayed(&self, overlay: Overlay) -> Self {
-        Self { overlay: Some(Arc::new(overlay)), ..self.clone() }
-    }
-
-    pub(super) fn is_replayed(&self) -> bool {
-        self.overlay.is_some()
+        Self { overlay: Arc::new(overlay), ..self.clone() }
     }
 
     pub(super) fn len_bytes(&self) -> usize {
@@ -57,7 +53,7 @@ impl Blocks {
     /// # Errors
     /// `Corrupt` for a block that the file system does not have; those of reading.
     pub(super) fn read(&self, block: u64, buffer: &mut [u8]) -> Result<()> {
-        let Some(logged) = self.overlay.as_ref().and_then(|overlay| overlay.blocks.get(&block)) else {
+        let Some(logged) = self.overlay.blocks.get(&block) else {
             return self.read_disk(block, buffer);
         };
         self.read_disk(logged.at, buffer)?;
@@ -67,8 +63,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// The same from the disk, whatever the journal holds.
-    pub(super) fn read_disk(&self, block: u64, buffer: &mut [u8]) -> Result<()> {
+    fn read_disk(&self, block: u64, buffer: &mut [u8]) -> Result<()> {
         if block >= self.end {
             return Err(corrupt(format!("block {block} is wanted, and it has {}", self.end)));
         }

@@ -81,21 +81,14 @@ pub(super) struct Descriptors {
     block: Vec<u8>,
     /// The number of the block at hand.
     held: Option<u32>,
-    /// Whether they are read from the disk, whatever the journal holds.
-    from_disk: bool,
 }
 
 impl Descriptors {
     pub(super) fn new(blocks: &Blocks) -> Self {
-        Self { block: vec![0; blocks.len_bytes()], held: None, from_disk: false }
+        Self { block: vec![0; blocks.len_bytes()], held: None }
     }
 
-    /// Those on the disk, whatever the journal holds.
-    pub(super) fn on_disk(blocks: &Blocks) -> Self {
-        Self { from_disk: true, ..Self::new(blocks) }
-    }
-
-    /// The descriptor of a group that there is.
+    /// The descriptor of a group that there is. `blocks` are the same each time.
     ///
     /// # Errors
     /// Those of reading; `Corrupt` where the descriptor cannot be believed.
@@ -104,12 +97,7 @@ impl Descriptors {
         let number = group / per_block;
         if self.held != Some(number) {
             self.held = None;
-            let block = geometry.descriptor_block(number);
-            if self.from_disk {
-                blocks.read_disk(block, &mut self.block)?;
-            } else {
-                blocks.read(block, &mut self.block)?;
-            }
+            blocks.read(geometry.descriptor_block(number), &mut self.block)?;
             self.held = Some(number);
         }
         let bytes = usize::from(geometry.desc_bytes);

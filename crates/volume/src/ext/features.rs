@@ -70,6 +70,8 @@ const RO_COMPAT_NAMES: [(u32, &str); 5] =
     [(0x4, "btree_dir"), (0x80, "snapshot"), (0x800, "replica"), (0x1000, "read-only"), (0x4000, "shared_blocks")];
 
 impl Features {
+    pub(super) const NONE: Self = Self { compat: 0, incompat: 0, ro_compat: 0 };
+
     pub(super) fn has_compat(self, bit: u32) -> bool {
         self.compat & bit != 0
     }
@@ -127,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_bit_that_is_not_on_the_list_refuses_and_is_named() {
-        let none = Features { compat: 0, incompat: 0, ro_compat: 0 };
+        let none = Features::NONE;
         none.check().unwrap();
         for bit in (0..32).map(|shift| 1 << shift) {
             let sets = [

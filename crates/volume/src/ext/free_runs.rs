@@ -106,24 +106,32 @@ struct Maps {
     blocks: Blocks,
     fixed: Fixed,
     descriptors: Descriptors,
-    /// The descriptors on the disk, where a journal is replayed over them.
-    stale_descriptors: Descriptors,
+    /// Where a journal is replayed: what is on the disk still.
+    stale: Option<Stale>,
     /// The bitmap at hand, a block long: a set bit is in use, or was before the replay.
     bits: Vec<u8>,
     /// A block for a second bitmap.
     other: Vec<u8>,
 }
 
+/// The blocks and descriptors before a replay.
+#[derive(Debug)]
+struct Stale {
+    blocks: Blocks,
+    descriptors: Descriptors,
+}
+
 impl Maps {
     fn open(blocks: Blocks, superblock: Superblock) -> Result<Self> {
         let geometry = &superblock.geometry;
         let mut others = Vec::new();
-        let (mut superblock_now, mut blocks_now) = (superblock.clone(), blocks.clone());
+        let (mut superblock_now, mut blocks_now, mut stale) = (superblock.clone(), blocks.clone(), None);
         if let Some(number) = geometry.journal_inode {
             let file = inode::map(number, &blocks, geometry)?;
             if superblock.needs_recovery {
                 blocks_now = blocks.replayed(journal::replay(&file, &blocks, geometry)?);
                 superblock_now = replayed_superblock(&blocks_now, geometry)?;
+                stale = Some(Stale { blocks: blocks.clone(), descriptors: Descriptors::new(&blocks) });
             } else {
                 journal::check_empty(&file, &blocks)?;
             }
@@ -141,7 +149,7 @@ impl Maps {
         let block = vec![0; blocks.len_bytes()];
         Ok(Self {
             descriptors: Descriptors::new(&blocks_now),
-            stale_descriptors: Descriptors::on_disk(&blocks),
+            stale,
             superblock: superblock_now,
             blocks: blocks_now,
             fixed,
@@ -161,7 +169,7 @@ impl Maps {
             free += self.load(group)? << self.geometry().cluster_blocks_shift;
         }
         // While it is mounted, the superblock lags behind.
-        if !self.blocks.is_replayed() && free != self.superblock.free_blocks {
+        if self.stale.is_none() && free != self.superblock.free_blocks {
             let said = self.superblock.free_blocks;
             return Err(corrupt(format!("its superblock says {said} blocks are free, and its groups {free}")));
         }
@@ -198,23 +206,21 @@ impl Maps {
                 descriptor.free_clusters
             )));
         }
-        if self.blocks.is_replayed() {
-            self.add_stale(group, descriptor)?;
-        }
+        self.add_stale(group, descriptor)?;
         Ok(free as u64)
     }
 
-    /// Adds what was in use before the replay.
+    /// Adds what was in use before the replay, if there is one.
     fn add_stale(&mut self, group: u32, replayed: Descriptor) -> Result<()> {
-        let geometry = &self.superblock.geometry;
+        let Some(Stale { blocks, descriptors }) = &mut self.stale else { return Ok(()) };
         // The bitmap of a group that never had one is whatever lay there before. The descriptor on the disk may have been
         // on its way when the power went; then the bitmap is read, and at worst less is free.
-        match self.stale_descriptors.get(group, &self.blocks, geometry) {
+        match descriptors.get(group, blocks, &self.superblock.geometry) {
             Ok(stale) if stale.block_uninit => return Ok(()),
             Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
             _ => {}
         }
-        self.blocks.read_disk(replayed.block_bitmap, &mut self.other)?;
+        blocks.read(replayed.block_bitmap, &mut self.other)?;
         for (bits, stale) in self.bits.iter_mut().zip(&self.other) {
             *bits |= stale;
         }

@@ -151,7 +151,7 @@ pub(super) fn check_empty(file: &FileMap, blocks: &Blocks) -> Result<()> {
     Ok(())
 }
 
-/// What a replay of the journal would write.
+/// What a replay of the journal would write. `blocks` are those on the disk.
 ///
 /// # Errors
 /// `Refused` where the journal is not one that is replayed; `Corrupt` where it contradicts itself.
@@ -225,7 +225,7 @@ impl Log<'_> {
             if self.left == 0 {
                 return Err(corrupt("its journal has no end"));
             }
-            self.blocks.read_disk(block_of(self.file, self.at)?, &mut bytes)?;
+            self.blocks.read(block_of(self.file, self.at)?, &mut bytes)?;
             if be32(&bytes, 0) != MAGIC || be32(&bytes, 8) != sequence {
                 return Ok(false);
             }
@@ -258,7 +258,7 @@ impl Log<'_> {
         let sequence = self.superblock.sequence.wrapping_add(number);
         let mut bytes = vec![0; self.blocks.len_bytes()];
         while self.left > 0 {
-            self.blocks.read_disk(block_of(self.file, self.at)?, &mut bytes)?;
+            self.blocks.read(block_of(self.file, self.at)?, &mut bytes)?;
             let (kind, later) = (be32(&bytes, 4), be32(&bytes, 8).wrapping_sub(sequence));
             let is_later = later == 0 && kind == COMMIT || (1..1 << 31).contains(&later);
             let sum_at = if kind == COMMIT { 0x10 } else { bytes.len() - TAIL_BYTES };
@@ -353,7 +353,7 @@ impl Log<'_> {
         let seed = crc32c(self.superblock.seed, &sequence.to_be_bytes());
         let mut bytes = vec![0; self.blocks.len_bytes()];
         for tag in tags {
-            self.blocks.read_disk(tag.logged.at, &mut bytes)?;
+            self.blocks.read(tag.logged.at, &mut bytes)?;
             if crc32c(seed, &bytes) != tag.checksum {
                 return Err(corrupt(format!("the copy of block {} in its journal has a wrong checksum", tag.block)));
             }

@@ -23,6 +23,11 @@
 //!
 //! Where a journal must be replayed, a block counts as free only if the bitmap on the disk and the replayed one both say
 //! so. Which journals are replayed at all is a short list: see [`journal`].
+//!
+//! Two things are beyond this. The bitmaps are believed as fstrim believes them: whether they name every block that an
+//! inode has is for e2fsck to say. And a system that was paused looks like one whose power went: it may have written to
+//! blocks that neither disk nor journal calls used yet. One that is hibernated is known by its swap, if that is a
+//! partition of the same disk.
 
 mod bitmap;
 mod blocks;

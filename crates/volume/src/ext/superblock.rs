@@ -36,14 +36,16 @@ impl Superblock {
         if u16_at(bytes, 0x38) != 0xEF53 {
             return Err(corrupt("its superblock has no magic number"));
         }
-        // Revision 0 has neither features nor inodes of another size than 128.
-        let features = match u32_at(bytes, 0x4C) {
-            0 => Features { compat: 0, incompat: 0, ro_compat: 0 },
-            1 => {
-                Features { compat: u32_at(bytes, 0x5C), incompat: u32_at(bytes, 0x60), ro_compat: u32_at(bytes, 0x64) }
+        let features =
+            Features { compat: u32_at(bytes, 0x5C), incompat: u32_at(bytes, 0x60), ro_compat: u32_at(bytes, 0x64) };
+        match u32_at(bytes, 0x4C) {
+            // It has neither features nor inodes of another size than 128. The kernel minds its features all the same.
+            0 if features != Features::NONE => {
+                return Err(dirty("it has features, and the revision without any"));
             }
+            0 | 1 => {}
             other => return Err(unread(format!("its format is of revision {other}"))),
-        };
+        }
         if features.has_ro_compat(RO_COMPAT_METADATA_CSUM) {
             if bytes[0x175] != 1 {
                 return Err(unread(format!("its checksums are of type {}, not crc32c", bytes[0x175])));

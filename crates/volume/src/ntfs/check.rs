@@ -96,7 +96,13 @@ impl Check<'_> {
         while first < records {
             let count = at_once.min(records - first);
             piece.resize(usize::try_from(count).expect("a thousand") * record_bytes, 0);
-            self.mft.stream.file.read(first * record_bytes as u64, &mut piece)?;
+            let offset = first * record_bytes as u64;
+            self.mft.stream.file.read(offset, &mut piece)?;
+            if block_device::is_zero(&piece) {
+                // No record is in use there, nor in what follows of a hole, which may be as long as the disk.
+                first += (self.mft.stream.file.hole_bytes(offset)? / PIECE_BYTES).max(1) * at_once;
+                continue;
+            }
             for (number, bytes) in (first..).zip(piece.chunks_exact_mut(record_bytes)) {
                 let checked = match record::decode(number, bytes) {
                     Ok(Some(record)) => self.check_record(&record),

@@ -65,7 +65,7 @@ const SHADOW_COPIES: [u8; 16] =
     [0x6B, 0x87, 0x08, 0x38, 0x76, 0xC1, 0x48, 0x4E, 0xB7, 0xAE, 0x04, 0x04, 0x6E, 0x6C, 0xC7, 0x52];
 const SHADOW_FILE: &str = "{3808876b-c176-4e48-b7ae-04046e6cc752}";
 
-/// Checks that the volume has no catalogue of shadow copies. A shadow copy reads what the volume has not changed since
+/// Checks that the volume has no catalogue of shadow copies, here or on another volume. A shadow copy reads what the volume has not changed since
 /// from where it lies, clusters that are free by now among them.
 ///
 /// # Errors
@@ -76,8 +76,9 @@ pub(super) fn check_shadow_copies(disk: &Disk) -> Result<()> {
         return Ok(());
     }
     read_at(disk, SHADOW_COPIES_AT, &mut header)?;
-    let catalogue_at = u64_at(&header, 48);
-    if header[..16] == SHADOW_COPIES && catalogue_at != 0 { Err(shadow_copies()) } else { Ok(()) }
+    let (volume, store) = (&header[64..80], &header[80..96]);
+    let has_catalogue = u64_at(&header, 48) != 0 || *store != [0; 16] && store != volume;
+    if header[..16] == SHADOW_COPIES && has_catalogue { Err(shadow_copies()) } else { Ok(()) }
 }
 
 fn shadow_copies() -> block_device::Error {

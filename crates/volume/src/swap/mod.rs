@@ -105,7 +105,6 @@ impl FreeRuns {
         if bad.len() < bad_pages as usize || bad.iter().any(|&page| page == 0 || page > u64::from(last_page)) {
             return Err(corrupt("its list of bad pages names one twice, or one that it does not have"));
         }
-        surroundings::check_for_others(disk)?;
         Ok(Self { page_bytes: page_bytes as u64, at: 1, end: u64::from(last_page) + 1, bad })
     }
 }

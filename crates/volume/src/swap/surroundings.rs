@@ -1,11 +1,11 @@
 //! Signs that what begins like swap is not, or is still needed.
 
-use block_device::{ByteRange, Disk, Result};
+use block_device::{Disk, Error, Result};
 
 use super::refused;
 use crate::disk_cursor::read_at;
 use crate::table::type_names;
-use crate::{Contents, FileSystem, Volume};
+use crate::{Contents, FileSystem, Partition, Volume};
 
 /// Checks that a partition is one for swap, and that the system on the same disk is not merely paused.
 ///
@@ -21,66 +21,55 @@ pub(crate) fn check_surroundings(disk: &Disk, contents: &Contents, volume: &Volu
             .advise("if it is swap, set the type of the partition (sfdisk --part-type)"));
     }
     for other in &contents.volumes {
+        let name = other.file_system;
+        let place = other.partition.map_or("this disk".to_owned(), |number| format!("partition {number}"));
         if is_mounted_ext(disk, other)? {
-            let name = other.file_system;
-            let place = other.partition.map_or("this disk".to_owned(), |number| format!("partition {number}"));
             return Err(refused(format!(
                 "the {name} in {place} was not unmounted: the system that swaps here may only be paused"
             ))
             .at_offset(volume.range.start())
             .advise("shut that system down first"));
         }
+        if may_hold_linux(name) && !name.has_reader() {
+            return Err(cannot_tell(volume, &format!("the {name} in {place}")));
+        }
     }
-    Ok(())
+    let unknown = partitions.iter().find(|partition| {
+        let is_recognised = contents.volumes.iter().any(|volume| volume.partition == Some(partition.number));
+        !is_recognised && partition.type_name.starts_with("Linux")
+    });
+    match unknown {
+        None => Ok(()),
+        Some(Partition { number, type_name, .. }) => {
+            Err(cannot_tell(volume, &format!("whatever is in partition {number} ({type_name})")))
+        }
+    }
 }
 
-/// Whether it is an ext file system whose journal is in use.
+fn cannot_tell(volume: &Volume, what: &str) -> Error {
+    refused(format!("{what} does not tell whether it was unmounted: the system that swaps here may only be paused"))
+        .at_offset(volume.range.start())
+        .advise("give it back in that system: swapoff, blkdiscard, mkswap")
+}
+
+/// Whether a system of Linux can run from there.
+const fn may_hold_linux(file_system: FileSystem) -> bool {
+    use FileSystem::{BitLocker, HfsPlus, Iso9660, Udf, Ufs};
+    !matches!(file_system, BitLocker | HfsPlus | Iso9660 | Udf | Ufs)
+}
+
+/// Whether it is an ext file system whose journal is in use, or that has none and was not unmounted.
 fn is_mounted_ext(disk: &Disk, volume: &Volume) -> Result<bool> {
+    const HAS_JOURNAL: u32 = 4;
     const NEEDS_RECOVERY: u32 = 4;
+    const UNMOUNTED: u16 = 1;
     if !matches!(volume.file_system, FileSystem::Ext2 | FileSystem::Ext3 | FileSystem::Ext4) {
         return Ok(false);
     }
-    let mut incompatible = [0; 4];
-    read_at(disk, volume.range.start() + 1024 + 96, &mut incompatible)?;
-    Ok(u32::from_le_bytes(incompatible) & NEEDS_RECOVERY != 0)
-}
-
-/// Checks that none of those has left its mark who spare the page that the signature of swap is in, and who are no file
-/// system that is recognised: bcache and ZFS.
-///
-/// # Errors
-/// `Refused` for a mark found. Those of reading.
-pub(super) fn check_for_others(disk: &Disk) -> Result<()> {
-    let name = if has(disk, 4096 + 24, &BCACHE)? {
-        "bcache"
-    } else if has_zfs(disk)? {
-        "ZFS"
-    } else {
-        return Ok(());
-    };
-    Err(refused(format!("it begins like swap, and holds a mark of {name}, too"))
-        .advise("if it is swap, erase the mark (wipefs) and make the swap again with mkswap"))
-}
-
-const BCACHE: [u8; 16] =
-    [0xC6, 0x85, 0x73, 0xF6, 0x4E, 0x1A, 0x45, 0xCA, 0x82, 0x65, 0xF5, 0x7F, 0x48, 0xBA, 0x6D, 0x81];
-
-fn has(disk: &Disk, offset: u64, mark: &[u8]) -> Result<bool> {
-    let mut bytes = vec![0; mark.len()];
-    if ByteRange::at(offset, mark.len() as u64).is_ok_and(|range| disk.range().contains(range)) {
-        read_at(disk, offset, &mut bytes)?;
-    }
-    Ok(bytes == mark)
-}
-
-/// Whether a ring of uberblocks is in the first label of a ZFS device: 128 KiB from 128 KiB on, in slots of 1 KiB.
-fn has_zfs(disk: &Disk) -> Result<bool> {
-    const RING: u64 = 128 << 10;
-    if disk.len_bytes() < 2 * RING {
-        return Ok(false);
-    }
-    let mut ring = vec![0; 128 << 10];
-    read_at(disk, RING, &mut ring)?;
-    let magic = 0x00BA_B10C_u64;
-    Ok(ring.chunks_exact(1024).any(|slot| slot[..8] == magic.to_le_bytes() || slot[..8] == magic.to_be_bytes()))
+    let mut superblock = [0; 100];
+    read_at(disk, volume.range.start() + 1024, &mut superblock)?;
+    let [compatible, incompatible] =
+        [92, 96].map(|at| u32::from_le_bytes(superblock[at..at + 4].try_into().expect("4 bytes")));
+    let state = u16::from_le_bytes([superblock[58], superblock[59]]);
+    Ok(incompatible & NEEDS_RECOVERY != 0 || compatible & HAS_JOURNAL == 0 && state & UNMOUNTED == 0)
 }

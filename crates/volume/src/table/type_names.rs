@@ -41,12 +41,14 @@ pub(super) fn mbr(kind: u8) -> String {
 }
 
 /// The types of UEFI 2.10 and of the systems met most, as they are printed.
-const GPT: [(&str, &str); 16] = [
+const GPT: [(&str, &str); 17] = [
     ("c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "EFI system"),
     ("21686148-6449-6e6f-744e-656564454649", "BIOS boot"),
     ("ebd0a0a2-b9e5-4433-87c0-68b6b72699c7", "Microsoft basic data"),
     ("e3c9e316-0b5c-4db8-817d-f92df00215ae", "Microsoft reserved"),
     ("de94bba4-06d1-4d40-a16a-bfd50179d6ac", "Windows recovery"),
+    // Its database, and its data.
+    ("5808c8aa-7e8f-42e0-85d2-e1e90434cfb3", DYNAMIC_DISK),
     ("af9bc60f-1431-4f62-bc68-3311714a69ad", DYNAMIC_DISK),
     ("e75caf8f-f680-4cee-afa3-b001e56efc2d", STORAGE_SPACES),
     ("0fc63daf-8483-4772-8e79-3d69d8477de4", "Linux"),

@@ -20,10 +20,16 @@ pub(super) fn refuse_drive_options(options: &AttachOptions) -> Result<()> {
     if drive.letter.is_some() {
         return unsupported("Linux has no drive letters", "use --at DIR to mount it at a directory");
     }
+    if drive.keep_free_bytes.is_some() {
+        return unsupported(
+            "a loop device writes as long as its host has space, and nobody can refuse its writes from outside",
+            "use `sparsedisk serve --keep-free` and an NBD client, or limit the image's directory with a quota",
+        );
+    }
     if *drive != DriveOptions::default() {
         return unsupported(
-            "a loop device has sectors and zeroes as the image has them, and leaves space to its file system",
-            "use --removable, --sector, --dense, --no-zero-detection and --keep-free on Windows only",
+            "a loop device has sectors and zeroes as the image has them",
+            "use --removable, --sector, --dense and --no-zero-detection on Windows only",
         );
     }
     Ok(())
@@ -85,6 +91,9 @@ mod tests {
         ] {
             assert_eq!(refuse(options), Err(ErrorKind::Unsupported));
         }
+        let floor = drive(DriveOptions { keep_free_bytes: Some(1 << 30), ..default });
+        let advice = refuse_drive_options(&floor).unwrap_err().advice().unwrap().to_owned();
+        assert!(advice.contains("serve --keep-free") && advice.contains("quota"), "{advice}");
         for error in [driver_status(), driver_install(), driver_start(), driver_stop(), driver_remove()] {
             assert_eq!(error.unwrap_err().kind(), ErrorKind::Unsupported);
         }

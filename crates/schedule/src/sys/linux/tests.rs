@@ -53,7 +53,7 @@ fn job(image: &str, every: &str) -> Job {
 #[test]
 fn an_entry_is_written_enabled_listed_and_removed() {
     let desk = Desk::with(
-        "case $* in *show*timer) echo ActiveState=active; echo NextElapseUSecRealtime=tomorrow; echo LastTriggerUSec=n/a;; esac",
+        "case $* in *show*timer) echo ActiveState=active; echo NextElapseUSecRealtime=tomorrow;; *show*) echo Result=success; echo ExecMainExitTimestamp=;; esac",
     );
     let added = desk.systemd.add(&job("/srv/a b.img", "6h")).unwrap();
     assert!(added.enabled && !added.replaced && added.notes.is_empty(), "{added:?}");
@@ -92,6 +92,12 @@ fn what_cannot_be_enabled_leaves_what_was_there_before() {
     let fails = Systemd { systemctl: Some("false".into()), ..works };
     assert_eq!(fails.add(&job("/srv/disk.img", "6h")).unwrap_err().kind(), ErrorKind::Io);
     assert_eq!(fails.entries().unwrap()[0].every.to_string(), "1d");
+    // And in force: a timer that could not be started anew with the new calendar runs with the old one.
+    let desk = Desk::with("case $* in *restart*) exit $(cat \"${0%/*}/broken\" 2>/dev/null || echo 0);; esac");
+    desk.systemd.add(&job("/srv/disk.img", "1d")).unwrap();
+    fs::write(desk.directory.path().join("broken"), "1").unwrap();
+    desk.systemd.add(&job("/srv/disk.img", "6h")).unwrap_err();
+    assert_eq!(desk.log()[desk.log().len() - 2..], ["daemon-reload", "restart -- sparsedisk-trim-srv-disk.img.timer"]);
 }
 
 #[test]
@@ -103,7 +109,19 @@ fn what_others_made_is_neither_listed_nor_replaced_nor_removed() {
     assert!(desk.systemd.entries().unwrap().is_empty());
     assert_eq!(desk.systemd.remove(Path::new("/srv/disk.img")).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(desk.systemd.add(&job("/srv/disk.img", "1d")).unwrap_err().kind(), ErrorKind::AlreadyExists);
-    assert_eq!(fs::read_to_string(theirs).unwrap(), "[Timer]\nOnCalendar=daily\n");
+    assert_eq!(fs::read_to_string(&theirs).unwrap(), "[Timer]\nOnCalendar=daily\n");
+    // A service alone is theirs as well, and one that they have put in the place of ours.
+    fs::remove_file(theirs).unwrap();
+    let theirs = desk.systemd.directory.join("sparsedisk-trim-srv-disk.img.service");
+    fs::write(&theirs, "[Service]\n").unwrap();
+    let error = desk.systemd.add(&job("/srv/disk.img", "1d")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    assert!(error.to_string().contains(".service is there"), "{error}");
+    fs::remove_file(&theirs).unwrap();
+    desk.systemd.add(&job("/srv/disk.img", "1d")).unwrap();
+    fs::write(&theirs, "[Service]\n").unwrap();
+    desk.systemd.remove(Path::new("/srv/disk.img")).unwrap();
+    assert_eq!(desk.units(), ["sparsedisk-trim-srv-disk.img.service"]);
 }
 
 #[test]

@@ -34,6 +34,11 @@ pub(crate) fn copy_mode(source: &File, destination: &File) -> io::Result<()> {
 
 /// Renames the open file from `path` to `new`, unless there is something of that name.
 pub(crate) fn rename_new(_file: &File, path: &Path, new: &Path) -> io::Result<()> {
+    rename_to_free(path, new)
+}
+
+/// Renames a file, whichever it is, unless there is something named `new`.
+pub(super) fn rename_to_free(path: &Path, new: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, path, CWD, new, RenameFlags::NOREPLACE) {
         // A file system that cannot promise it can usually link, which never replaces either.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::hard_link(path, new) {

@@ -13,6 +13,12 @@ pub(crate) fn holder(file: &File) -> Option<Holder> {
     search.by_lock(&["FLOCK", "LEASE"]).or_else(|| search.by_loop_device()).or_else(|| search.by_open_file())
 }
 
+/// Somebody else who may write to the file: a loop device that it backs, else whoever has it open for writing.
+pub(crate) fn writer(file: &File) -> Option<Holder> {
+    let search = Search { writers_only: true, ..Search::new(file)? };
+    search.by_loop_device().or_else(|| search.by_open_file())
+}
+
 /// Whether we may look at the open files of every process: root may.
 pub(crate) fn sees_everybody() -> bool {
     rustix::process::geteuid().is_root()
@@ -27,12 +33,13 @@ struct Search {
     file: Identity,
     our_descriptor: i32,
     our_pid: u32,
+    writers_only: bool,
 }
 
 impl Search {
     fn new(file: &File) -> Option<Self> {
         let (our_descriptor, our_pid) = (file.as_raw_fd(), std::process::id());
-        Some(Self { file: Identity::of_file(file).ok()?, our_descriptor, our_pid })
+        Some(Self { file: Identity::of_file(file).ok()?, our_descriptor, our_pid, writers_only: false })
     }
 
     fn by_lock(&self, kinds: &[&str]) -> Option<Holder> {
@@ -52,6 +59,8 @@ impl Search {
         devices.into_iter().find_map(|device| {
             let backing = fs::read_to_string(device.join("loop/backing_file")).ok()?;
             let same = Identity::at(Path::new(backing.trim_end_matches('\n')))? == self.file;
+            let read_only = || fs::read_to_string(device.join("ro")).is_ok_and(|ro| ro.trim() == "1");
+            let same = same && !(self.writers_only && read_only());
             let name = Path::new("/dev").join(device.file_name()?).display().to_string();
             same.then_some(Holder { pid: None, name, how: Hold::Device })
         })
@@ -61,11 +70,16 @@ impl Search {
         let processes = fs::read_dir("/proc").ok()?.flatten();
         let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         pids.find_map(|pid| {
-            let descriptor = self.descriptors(pid)?.next()?;
-            // A lock taken by a process that has ended lives on in whoever inherited the open file.
-            let details = fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", descriptor.file_name()?.to_str()?));
-            let locked = details.is_ok_and(|details| details.contains("FLOCK"));
-            self.process(pid, if locked { Hold::Lock } else { Hold::Open })
+            self.descriptors(pid)?.find_map(|descriptor| {
+                let details =
+                    fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", descriptor.file_name()?.to_str()?)).ok();
+                if self.writers_only && !details.as_deref().is_none_or(may_write) {
+                    return None;
+                }
+                // A lock taken by a process that has ended lives on in whoever inherited the open file.
+                let locked = details.is_some_and(|details| details.contains("FLOCK"));
+                self.process(pid, if locked { Hold::Lock } else { Hold::Open })
+            })
         })
     }
 
@@ -93,6 +107,13 @@ impl Search {
     }
 }
 
+/// Whether a file is open for writing, by its `fdinfo`.
+fn may_write(details: &str) -> bool {
+    let flags = details.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_none_or(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY && flags & libc::O_PATH == 0)
+}
+
 /// A line of `/proc/locks`: `1: FLOCK  ADVISORY  WRITE 708 00:13:9564 0 EOF`.
 struct Lock<'a> {
     kind: &'a str,
@@ -117,13 +138,20 @@ impl<'a> Lock<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::Lock;
+    use super::{Lock, may_write};
 
     #[test]
     fn a_line_of_proc_locks_gives_kind_process_and_file() {
         let lock = Lock::parse("12: FLOCK  ADVISORY  WRITE 708 fd:01:9564 0 EOF").unwrap();
         assert_eq!((lock.kind, lock.pid, lock.inode), ("FLOCK", 708, 9564));
         assert_eq!(lock.device, rustix::fs::makedev(0xfd, 1));
+    }
+
+    #[test]
+    fn fdinfo_tells_who_may_write() {
+        let details = |flags| format!("pos:\t0\nflags:\t{flags}\nmnt_id:\t29\n");
+        assert!(may_write(&details("0100002")) && may_write(&details("01")) && may_write("torn"));
+        assert!(!may_write(&details("0100000")) && !may_write(&details("012000002")), "a reader, and a mere name");
     }
 
     #[test]

@@ -53,8 +53,8 @@ fn take(file: &File) -> io::Result<Option<Lease<'_>>> {
 
 impl Lease<'_> {
     /// Whether nobody waits to open the file. While somebody does, the kernel shows the lease as what it is about to be.
-    pub(crate) fn is_unbroken(&self) -> bool {
-        fcntl(self.file, libc::F_GETLEASE, 0).is_ok_and(|held| held == libc::F_WRLCK)
+    pub(crate) fn is_unbroken(&self) -> io::Result<bool> {
+        Ok(fcntl(self.file, libc::F_GETLEASE, 0)? == libc::F_WRLCK)
     }
 }
 

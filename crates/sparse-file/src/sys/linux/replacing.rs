@@ -3,12 +3,13 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Advice, CWD, IFlags, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::Identity;
+use super::copying::rename_to_free;
 use crate::{Error, ErrorKind, Result};
 
 const KEEP: &str = "give the attributes of the old file";
@@ -25,9 +26,12 @@ pub(crate) fn names(file: &File) -> io::Result<u64> {
 }
 
 /// Whether `path` itself, not followed if it is a link, is this file.
-pub(crate) fn leads_to(path: &Path, file: &File) -> bool {
-    let there = fs::symlink_metadata(path).ok().map(|found| Identity::of(&found));
-    there.is_some() && there == Identity::of_file(file).ok()
+pub(crate) fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Identity::of(&found) == Identity::of_file(file)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Gives `destination` the owner, the extended attributes (access lists among them), the permission bits and the harmless
@@ -54,13 +58,14 @@ fn not_permitted(error: io::Error, what: &str) -> Error {
         .advise("run this as root")
 }
 
-/// Attributes that say how it is stored, not what may be done with it: a lack of them harms nobody.
+/// Attributes that say how it is stored, not what may be done with it: where one cannot be given, that harms nobody.
 fn copy_flags(source: &File, destination: &File) {
-    let harmless = IFlags::NOCOW | IFlags::NODUMP | IFlags::NOATIME;
-    if let (Ok(of), Ok(now)) = (rustix::fs::ioctl_getflags(source), rustix::fs::ioctl_getflags(destination))
-        && of.intersection(harmless) != now.intersection(harmless)
-    {
-        let _ = rustix::fs::ioctl_setflags(destination, now.difference(harmless) | of.intersection(harmless));
+    let Ok(of) = rustix::fs::ioctl_getflags(source) else { return };
+    for flag in [IFlags::NOCOW, IFlags::NODUMP, IFlags::NOATIME, IFlags::SYNC, IFlags::JOURNALING] {
+        let Ok(now) = rustix::fs::ioctl_getflags(destination) else { return };
+        if now.contains(flag) != of.contains(flag) {
+            let _ = rustix::fs::ioctl_setflags(destination, now.symmetric_difference(flag));
+        }
     }
 }
 
@@ -75,7 +80,7 @@ fn copy_attributes(source: &File, destination: &File) -> Result<()> {
         if matches!(name.as_slice(), b"security.ima" | b"security.evm") {
             continue;
         }
-        // Gone since it was listed, or not for this user's eyes.
+        // Gone since it was listed.
         let Some(value) = attribute(source, &name)? else { continue };
         if attribute(destination, &name)?.is_some_and(|there| there == value) {
             continue;
@@ -105,8 +110,8 @@ fn attribute(file: &File, name: &[u8]) -> Result<Option<Vec<u8>>> {
             value.truncate(len);
             Ok(Some(value))
         }
-        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => Ok(None),
-        Err(error) => Err(Error::from_io(KEEP, error.into())),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        Err(error) => Err(not_permitted(error.into(), &format!("attribute {}", String::from_utf8_lossy(name)))),
     }
 }
 
@@ -115,38 +120,45 @@ pub(crate) fn hide(file: &File) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o600))
 }
 
-/// Puts the file named `new` in the place of the one named `name`, in one step. The old one is then named as the answer
-/// says: `new` where the two were exchanged, `spare` where the file system can only replace.
+/// Puts the file named `new` in the place of the one named `name`, which is then named `old`, where nothing was before.
+/// In one step; before it, `old` can be a name of either. After an error both are as they were.
 ///
-/// [`io::ErrorKind::Unsupported`] where it can neither exchange nor give a file a second name.
-pub(crate) fn swap(new: &Path, name: &Path, spare: &Path) -> io::Result<PathBuf> {
-    match rustix::fs::renameat_with(CWD, new, CWD, name, RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(new.to_owned()),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            fs::hard_link(name, spare).map_err(|error| match Errno::from_io_error(&error) {
-                Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => io::ErrorKind::Unsupported.into(),
-                _ => error,
-            })?;
-            match fs::rename(new, name) {
-                Ok(()) => Ok(spare.to_owned()),
-                Err(error) => {
-                    // A second name of the old file, and nothing else.
-                    let _ = fs::remove_file(spare);
-                    Err(error)
-                }
-            }
+/// [`io::ErrorKind::Unsupported`] where names can neither be exchanged nor a file be given a second one.
+pub(crate) fn swap(new: &Path, name: &Path, old: &Path) -> io::Result<()> {
+    rename_to_free(new, old)?;
+    let error = match exchange(old, name) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    fs::rename(old, new)?;
+    if error.kind() != io::ErrorKind::Unsupported {
+        return Err(error);
+    }
+    fs::hard_link(name, old).map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => io::ErrorKind::Unsupported.into(),
+        _ => error,
+    })?;
+    // A second name of the old file, and nothing else.
+    fs::rename(new, name).inspect_err(|_| drop(fs::remove_file(old)))
+}
+
+/// Undoes [`swap`]: what is at `old` gets its name again, and the new file is at `aside`, where nothing was before.
+pub(crate) fn swap_back(name: &Path, old: &Path, aside: &Path) -> io::Result<()> {
+    match exchange(old, name) {
+        Ok(()) => rename_to_free(old, aside),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            fs::hard_link(name, aside)?;
+            fs::rename(old, name)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 
-/// Undoes [`swap`], which has left the old file at `old`: it gets its name again, and the new one is at `new`.
-pub(crate) fn swap_back(new: &Path, name: &Path, old: &Path) -> io::Result<()> {
-    if new == old {
-        return Ok(rustix::fs::renameat_with(CWD, old, CWD, name, RenameFlags::EXCHANGE)?);
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Err(io::ErrorKind::Unsupported.into()),
+        done => Ok(done?),
     }
-    fs::hard_link(name, new)?;
-    fs::rename(old, name)
 }
 
 /// Makes everything about the file durable.

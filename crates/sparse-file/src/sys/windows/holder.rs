@@ -26,6 +26,11 @@ pub(crate) fn holder(file: &File) -> Option<Holder> {
     users(file).into_iter().find(|&pid| pid != ours).map(|pid| named(pid, Hold::Open))
 }
 
+/// Nobody: our share mode keeps others from writing.
+pub(crate) fn writer(_file: &File) -> Option<Holder> {
+    None
+}
+
 /// Whoever keeps us from opening `path`: this process, where nobody else has it.
 pub(super) fn holder_at(path: &Path) -> Option<Holder> {
     // To look at attributes is no access that anybody can keep others from.

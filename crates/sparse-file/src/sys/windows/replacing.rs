@@ -16,8 +16,13 @@ pub(crate) fn names(_file: &File) -> io::Result<u64> {
 }
 
 /// As above.
-pub(crate) fn leads_to(_path: &Path, _file: &File) -> bool {
-    false
+pub(crate) fn mounted_at(_file: &File) -> Option<PathBuf> {
+    None
+}
+
+/// As above.
+pub(crate) fn leads_to(_path: &Path, _file: &File) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// As above.
@@ -31,12 +36,12 @@ pub(crate) fn hide(_file: &File) -> io::Result<()> {
 }
 
 /// Not here.
-pub(crate) fn swap(_new: &Path, _name: &Path, _spare: &Path) -> io::Result<PathBuf> {
+pub(crate) fn swap(_new: &Path, _name: &Path, _old: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Not here.
-pub(crate) fn swap_back(_new: &Path, _name: &Path, _old: &Path) -> io::Result<()> {
+pub(crate) fn swap_back(_name: &Path, _old: &Path, _aside: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
