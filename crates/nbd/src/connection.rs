@@ -128,8 +128,8 @@ fn transmit(
         last_round = ending.is_stopping();
         if let Some(pace) = &mut pace {
             pace.learn(done.requests, starved);
-            // Much data is a batch by itself.
-            let several = done.requests > 1 && done.bytes_read + done.bytes_written <= BATCH_BYTES;
+            // Much data is a batch by itself. And writes take us as long as the client, who would run out of replies.
+            let several = done.requests > 1 && done.bytes_read <= BATCH_BYTES && done.bytes_written == 0;
             if several
                 && !last_round
                 && let Some(wait) = pace.wait()

@@ -34,7 +34,7 @@ pub struct Limits {
     /// Whether long reads go from the image's file to the client without being copied here, where the disk and the system
     /// can (Linux). Default true; without it they are read and sent, as short ones are.
     pub splice: bool,
-    /// Whether a client that keeps several requests under way is served in batches, for which a request may wait 50
+    /// Whether a client that keeps several reads under way is served in batches, for which a request may wait 50
     /// microseconds while the client has replies to take. Default true. A lone request never waits, and over TCP none does.
     pub batch: bool,
 }

@@ -1,4 +1,4 @@
-//! When to look for the next requests: a client that keeps many of them under way is served in batches.
+//! When to look for the next requests: a client that keeps many reads under way is served in batches.
 //!
 //! A server that is faster than its client finds one request, answers it, sleeps and is woken for the next, and the client pays
 //! for waking it each time. After a batch it is better to look away for a moment while the client is still busy with the

@@ -91,11 +91,13 @@ pub(super) struct Pieces {
     fat_starts: Vec<u64>,
     /// Bytes of the FAT already given out.
     at: u64,
+    /// Up to here one of the FATs is known to be no hole. Some hosts look through all that follows to tell where data ends.
+    data_until: u64,
 }
 
 impl Pieces {
     pub(super) fn new(fat: &Fat) -> Self {
-        Self { disk: fat.disk.clone(), layout: fat.layout, fat_starts: fat.fat_starts(), at: 0 }
+        Self { disk: fat.disk.clone(), layout: fat.layout, fat_starts: fat.fat_starts(), at: 0, data_until: 0 }
     }
 
     /// The next piece; `None` after the last.
@@ -124,16 +126,17 @@ impl Pieces {
     }
 
     /// How far the image has a hole in all FATs, from `self.at` on; `self.at` if it has none there. In whole sectors.
-    fn hole_end(&self, end: u64) -> Result<u64> {
+    fn hole_end(&mut self, end: u64) -> Result<u64> {
         // Entries of FAT12 lie across sectors; it is a few KiB.
-        if self.layout.fat_type == FatType::Fat12 {
+        if self.layout.fat_type == FatType::Fat12 || self.at < self.data_until {
             return Ok(self.at);
         }
         let mut hole_end = end;
         for start in &self.fat_starts {
-            let mut this_end = self.at;
+            let (mut this_end, mut data_until) = (self.at, self.at);
             self.disk.extents(start + self.at, hole_end - self.at, &mut |extent| {
                 if !extent.kind.reads_as_zero() {
+                    data_until = extent.range.end() - start;
                     return ControlFlow::Break(());
                 }
                 this_end = extent.range.end() - start;
@@ -141,6 +144,7 @@ impl Pieces {
             })?;
             hole_end = this_end - this_end % self.layout.sector_bytes;
             if hole_end <= self.at {
+                self.data_until = data_until;
                 return Ok(self.at);
             }
         }
