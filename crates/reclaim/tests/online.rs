@@ -230,7 +230,7 @@ fn what_cannot_be_read_is_in_the_way_of_nothing_else() {
     // All but the one glance is done.
     let left: Vec<_> = (0..16).filter(|&chunk| served.written.is_set(chunk)).collect();
     assert_eq!(left, [4, 5]);
-    let zeroes = plan(&below, &PlanOptions { zeros_only: true, gaps: false }, &mut ()).unwrap();
+    let zeroes = plan(&below, &PlanOptions { zeros_only: true, ..PlanOptions::default() }, &mut ()).unwrap();
     assert!(zeroes.ranges.iter().all(|range| range.start() >= 4 * MIB && range.end() <= 6 * MIB));
 }
 
