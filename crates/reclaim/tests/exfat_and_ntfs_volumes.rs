@@ -2,6 +2,8 @@
 //! deleted, and what those drivers and their tools read afterwards.
 #![cfg(target_os = "linux")]
 
+mod tool;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -11,21 +13,9 @@ use std::process::Command;
 use disk_image::Image;
 use reclaim::{Plan, PlanOptions, carry_out, fingerprint, plan};
 use sparse_file::Access;
+use tool::tool;
 
 const MIB: u64 = 1 << 20;
-
-/// What a program printed. `None`, with a word, if it does not run and need not.
-fn tool(name: &str, arguments: &[&str]) -> Option<String> {
-    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    let why = match Command::new(name).args(arguments).env("PATH", path).env("LC_ALL", "C").output() {
-        Ok(done) if done.status.success() => return Some(String::from_utf8_lossy(&done.stdout).into_owned()),
-        Ok(done) => format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr)),
-        Err(error) => error.to_string(),
-    };
-    assert!(std::env::var_os("SPARSEDISK_REQUIRE_ALL").is_none_or(|all| all != "1"), "{name} {arguments:?}: {why}");
-    eprintln!("skipped: {name} {arguments:?}: {why}");
-    None
-}
 
 /// A file system, and how it is made, mounted and checked.
 struct Kind {

@@ -2,6 +2,8 @@
 //! from them afterwards.
 #![cfg(target_os = "linux")]
 
+mod tool;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -11,21 +13,9 @@ use std::process::Command;
 use disk_image::Image;
 use reclaim::{PlanOptions, carry_out, fingerprint, plan};
 use sparse_file::Access;
+use tool::tool;
 
-/// What a program printed. `None`, with a word, if it does not run and need not.
-fn tool(name: &str, arguments: &[&str]) -> Option<String> {
-    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    let why = match Command::new(name).args(arguments).env("PATH", path).output() {
-        Ok(done) if done.status.success() => return Some(String::from_utf8_lossy(&done.stdout).into_owned()),
-        Ok(done) => format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr)),
-        Err(error) => error.to_string(),
-    };
-    assert!(std::env::var_os("SPARSEDISK_REQUIRE_ALL").is_none_or(|all| all != "1"), "{name} {arguments:?}: {why}");
-    eprintln!("skipped: {name} {arguments:?}: {why}");
-    None
-}
-
-/// The same, once it is known that it runs.
+/// As [`tool`], once it is known that it runs.
 fn run(name: &str, arguments: &[&str]) -> String {
     tool(name, arguments).unwrap_or_else(|| panic!("{name} {arguments:?}"))
 }

@@ -1,5 +1,6 @@
 //! Disks that are used for something else by now, whose earlier use is still there to read, whole and in agreement with
 //! itself: all that it calls free may belong to the later one.
+#![expect(clippy::duplicate_mod, reason = "each maker of volumes brings what it needs, for the fuzz targets, too")]
 
 mod disks;
 mod exfat_made;

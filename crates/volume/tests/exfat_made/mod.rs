@@ -1,9 +1,12 @@
 //! exFAT volumes made by hand, which know what of them is in use, so that a test can make exactly the mistake it is about.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "every test takes what it needs")]
 
+#[path = "../blocks/mod.rs"]
+mod blocks;
+
 use std::collections::BTreeSet;
 
-use block_device::{ByteRange, Disk, Durability, MemoryDisk};
+use block_device::{ByteRange, Disk, MemoryDisk};
 
 pub struct Exfat {
     pub disk: Disk,
@@ -101,19 +104,11 @@ impl Exfat {
     }
 
     pub fn put(&self, offset: u64, bytes: &[u8]) {
-        let start = offset - offset % 512;
-        let end = (offset + bytes.len() as u64).next_multiple_of(512);
-        let mut blocks = vec![0; (end - start) as usize];
-        self.disk.read(start, &mut blocks).unwrap();
-        blocks[(offset - start) as usize..][..bytes.len()].copy_from_slice(bytes);
-        self.disk.write(start, &blocks, Durability::Cached).unwrap();
+        blocks::put(&self.disk, offset, bytes);
     }
 
     pub fn get(&self, offset: u64, len: u64) -> Vec<u8> {
-        let start = offset - offset % 512;
-        let mut blocks = vec![0; ((offset + len).next_multiple_of(512) - start) as usize];
-        self.disk.read(start, &mut blocks).unwrap();
-        blocks[(offset - start) as usize..][..len as usize].to_vec()
+        blocks::get(&self.disk, offset, len)
     }
 
     pub fn offset_of(&self, cluster: u32) -> u64 {

@@ -1,7 +1,10 @@
 //! FAT volumes made by hand, entry by entry, so that a test can make exactly the mistake it is about.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "every test takes what it needs")]
 
-use block_device::{Disk, Durability, MemoryDisk};
+#[path = "../blocks/mod.rs"]
+mod blocks;
+
+use block_device::{Disk, MemoryDisk};
 use volume::fat::{BootSector, Fat32Fields, FatType, FsInfo, Layout};
 
 pub struct HandMade {
@@ -101,20 +104,11 @@ impl HandMade {
 
     /// Writes bytes anywhere.
     pub fn put(&self, offset: u64, bytes: &[u8]) {
-        let start = offset - offset % 512;
-        let end = (offset + bytes.len() as u64).next_multiple_of(512);
-        let mut blocks = vec![0; (end - start) as usize];
-        self.disk.read(start, &mut blocks).unwrap();
-        blocks[(offset - start) as usize..][..bytes.len()].copy_from_slice(bytes);
-        self.disk.write(start, &blocks, Durability::Cached).unwrap();
+        blocks::put(&self.disk, offset, bytes);
     }
 
     pub fn get<const N: usize>(&self, offset: u64) -> [u8; N] {
-        let start = offset - offset % 512;
-        let end = (offset + N as u64).next_multiple_of(512);
-        let mut blocks = vec![0; (end - start) as usize];
-        self.disk.read(start, &mut blocks).unwrap();
-        blocks[(offset - start) as usize..][..N].try_into().unwrap()
+        blocks::get(&self.disk, offset, N as u64).try_into().unwrap()
     }
 
     /// Sets an entry in every FAT.

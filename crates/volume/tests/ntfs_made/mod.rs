@@ -1,9 +1,12 @@
 //! NTFS volumes made by hand, which know what of them is in use, so that a test can make exactly the mistake it is about.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "every test takes what it needs")]
 
+#[path = "../blocks/mod.rs"]
+mod blocks;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use block_device::{ByteRange, Disk, Durability, MemoryDisk};
+use block_device::{ByteRange, Disk, MemoryDisk};
 
 pub const RECORD: u64 = 1024;
 pub const RECORDS: u64 = 64;
@@ -136,19 +139,11 @@ impl Ntfs {
     }
 
     pub fn put(&self, offset: u64, bytes: &[u8]) {
-        let start = offset - offset % 512;
-        let end = (offset + bytes.len() as u64).next_multiple_of(512);
-        let mut blocks = vec![0; (end - start) as usize];
-        self.disk.read(start, &mut blocks).unwrap();
-        blocks[(offset - start) as usize..][..bytes.len()].copy_from_slice(bytes);
-        self.disk.write(start, &blocks, Durability::Cached).unwrap();
+        blocks::put(&self.disk, offset, bytes);
     }
 
     pub fn get(&self, offset: u64, len: u64) -> Vec<u8> {
-        let start = offset - offset % 512;
-        let mut blocks = vec![0; ((offset + len).next_multiple_of(512) - start) as usize];
-        self.disk.read(start, &mut blocks).unwrap();
-        blocks[(offset - start) as usize..][..len as usize].to_vec()
+        blocks::get(&self.disk, offset, len)
     }
 
     /// Where the byte `at` of what lies in `runs` is on the disk.
