@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::handshake::{Agreement, Handshake, HandshakeNext};
-use crate::pace::Pace;
+use crate::pace::{BusyPoll, Pace};
 use crate::sys::{self, FilePipe, Socket};
 use crate::{Closing, Counters, Export, Limits, Replies, ReplySink, Transmission, TransmissionNext};
 
@@ -16,6 +16,13 @@ pub(crate) const RECEIVE_BYTES: usize = 1 << 20;
 
 /// The most data of a batch that is worth waiting for.
 const BATCH_BYTES: u64 = 256 << 10;
+
+/// After more than so many requests, or so many bytes, the client is busy for longer than it is worth looking for the next.
+const FEW: u64 = 4;
+const SHORT_BYTES: u64 = 64 << 10;
+
+/// How long the processor is left alone between two looks for the next request.
+const SPINS: u32 = 16;
 
 /// How far the end of the server has come.
 #[derive(Debug, Default)]
@@ -107,6 +114,7 @@ fn transmit(
     if pace.is_some() {
         sys::sleep_precisely();
     }
+    let mut busy_poll = limits.busy_poll.then(BusyPoll::new).flatten();
     let mut replies = Replies::new(Outgoing { socket, cut_off: &ending.cut_off, pipe: Pipe::NotYet });
     let mut last_round = false;
     loop {
@@ -138,7 +146,20 @@ fn transmit(
             }
             starved = several && socket.untaken_bytes() == 0;
         }
-        if received.fill(&mut socket)? == 0 {
+        let few = done.requests <= FEW && done.bytes_read + done.bytes_written <= SHORT_BYTES;
+        let mut found = None;
+        if few
+            && let Some(busy_poll) = &mut busy_poll
+            && busy_poll.is_worth_it()
+        {
+            found = received.look_for(socket, BusyPoll::LIMIT)?;
+            busy_poll.learn(found.is_some());
+        }
+        let received_bytes = match found {
+            Some(bytes) => bytes,
+            None => received.fill(&mut socket)?,
+        };
+        if received_bytes == 0 {
             last_round = ending.is_stopping();
             if !last_round {
                 return Ok(Closing::Gone);
@@ -274,21 +295,45 @@ impl Received {
 
     /// Receives once, after what is pending. Zero is the end of the stream.
     fn fill(&mut self, socket: &mut impl Read) -> io::Result<usize> {
+        let room = self.room();
+        let len = loop {
+            match socket.read(room) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                done => break done?,
+            }
+        };
+        self.end += len;
+        Ok(len)
+    }
+
+    /// As [`fill`](Self::fill), but without sleeping, and only for so long; `None` if nothing has come.
+    fn look_for(&mut self, socket: &Socket, limit: Duration) -> io::Result<Option<usize>> {
+        let room = self.room();
+        let begun = Instant::now();
+        loop {
+            match socket.receive_now(room) {
+                Ok(len) => {
+                    self.end += len;
+                    return Ok(Some(len));
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(error) => return Err(error),
+            }
+            if begun.elapsed() >= limit {
+                return Ok(None);
+            }
+            (0..SPINS).for_each(|_| std::hint::spin_loop());
+        }
+    }
+
+    /// The place behind what is pending, which is moved to the front.
+    fn room(&mut self) -> &mut [u8] {
         // What is pending here is the beginning of something: short, or part of a piece of a long write.
         self.bytes.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
         debug_assert!(self.end < self.bytes.len(), "a state machine waits for more than a buffer");
-        loop {
-            match socket.read(&mut self.bytes[self.end..]) {
-                Ok(len) => {
-                    self.end += len;
-                    return Ok(len);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        &mut self.bytes[self.end..]
     }
 }
 

@@ -34,9 +34,13 @@ pub struct Limits {
     /// Whether long reads go from the image's file to the client without being copied here, where the disk and the system
     /// can (Linux). Default true; without it they are read and sent, as short ones are.
     pub splice: bool,
-    /// Whether a client that keeps several reads under way is served in batches, for which a request may wait 50
+    /// Whether a client that keeps several reads under way is served in batches, for which a request may wait 150
     /// microseconds while the client has replies to take. Default true. A lone request never waits, and over TCP none does.
     pub batch: bool,
+    /// Whether the next request of a client that has asked for little is looked for during up to 30 microseconds
+    /// without sleeping, if that has helped before. Default true; it keeps a processor busy for as long as such a client does,
+    /// and is left alone where there is but one.
+    pub busy_poll: bool,
 }
 
 impl Default for Limits {
@@ -50,6 +54,7 @@ impl Default for Limits {
             grace: Duration::from_secs(5),
             splice: true,
             batch: true,
+            busy_poll: true,
         }
     }
 }

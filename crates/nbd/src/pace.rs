@@ -1,20 +1,30 @@
-//! When to look for the next requests: a client that keeps many reads under way is served in batches.
+//! When to look for the next requests.
+//!
+//! A client that keeps many reads under way is served in batches ([`Pace`]); for one that asks for little at a time there is no
+//! sleeping in between ([`BusyPoll`]).
 //!
 //! A server that is faster than its client finds one request, answers it, sleeps and is woken for the next, and the client pays
 //! for waking it each time. After a batch it is better to look away for a moment while the client is still busy with the
 //! replies, and then to find half of what it keeps under way. How long that is, is learned: shorter when more has come, or
 //! when the client has run out of replies; longer when less has come. A lone request is never kept waiting.
+//!
+//! After one or a few requests the next one comes soon, or not for long. To be sent to sleep and to be woken takes longer than the
+//! client needs for its part (on a virtual machine much longer), so looking for some microseconds costs no more than sleeping,
+//! and the next reply is there in half the time. Whenever nothing has come, more requests go by until the next try.
 
+use std::thread;
 use std::time::Duration;
 
 /// Below, going to sleep and waking up costs more than it gains.
 const MIN_NS: u32 = 8_000;
 /// The most that a request may be kept waiting.
-const MAX_NS: u32 = 50_000;
+const MAX_NS: u32 = 150_000;
 /// How much longer to try.
 const STEP_NS: u32 = 1_000;
+/// A client that keeps no more than this under way would soon be idle.
+const SHALLOW: u64 = 8;
 /// A batch that needs no more company.
-const ENOUGH: u64 = 16;
+const ENOUGH: u64 = 32;
 
 /// What has been learned about one client.
 #[derive(Debug, Default)]
@@ -27,7 +37,7 @@ pub(crate) struct Pace {
 impl Pace {
     /// How long to look away after a batch of several requests.
     pub(crate) fn wait(&self) -> Option<Duration> {
-        (self.wait_ns >= MIN_NS).then(|| Duration::from_nanos(self.wait_ns.into()))
+        (self.wait_ns >= MIN_NS && self.depth > SHALLOW).then(|| Duration::from_nanos(self.wait_ns.into()))
     }
 
     /// Learns from a batch of `requests` that was found; `starved` if the client had taken all replies before.
@@ -45,9 +55,62 @@ impl Pace {
     }
 }
 
+/// Whether to look for the next request without sleeping, learned from whether that has helped.
+#[derive(Debug)]
+pub(crate) struct BusyPoll {
+    /// How many times it is not tried before the next try, and was not before the last.
+    skip: u32,
+    last_skip: u32,
+}
+
+impl BusyPoll {
+    /// How long to look: a few times what a client needs who is waiting for these replies.
+    pub(crate) const LIMIT: Duration = Duration::from_micros(30);
+    /// The most requests that go by between two tries in vain.
+    const MOST_SKIPPED: u32 = 1023;
+
+    /// `None` where the client has no processor of its own meanwhile.
+    pub(crate) fn new() -> Option<Self> {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        (processors > 1).then_some(Self { skip: 0, last_skip: 0 })
+    }
+
+    /// Whether to look now, after a few requests.
+    pub(crate) fn is_worth_it(&mut self) -> bool {
+        let now = self.skip == 0;
+        self.skip = self.skip.saturating_sub(1);
+        now
+    }
+
+    /// Learns whether something came.
+    pub(crate) fn learn(&mut self, came: bool) {
+        self.last_skip = if came { 0 } else { (2 * self.last_skip + 1).min(Self::MOST_SKIPPED) };
+        self.skip = self.last_skip;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_that_never_hurries_is_hardly_ever_looked_for() {
+        let mut busy_poll = BusyPoll { skip: 0, last_skip: 0 };
+        let mut looks = 0;
+        for _ in 0..100_000 {
+            if busy_poll.is_worth_it() {
+                busy_poll.learn(false);
+                looks += 1;
+            }
+        }
+        assert!(looks < 120, "{looks}");
+        // One that hurries from now on is noticed, and then always looked for.
+        while !busy_poll.is_worth_it() {}
+        for _ in 0..100 {
+            busy_poll.learn(true);
+            assert!(busy_poll.is_worth_it());
+        }
+    }
 
     /// Nanoseconds from a request's arrival to a sleeping server's looking for it, for a reply's being taken and the next
     /// request's being sent, and for a request's being answered.

@@ -19,6 +19,8 @@ use crate::replies::{Replies, ReplySink};
 /// Long reads and writes pass in pieces of about this size, so that they stay in the second-level cache and a
 /// connection's memory stays small.
 const PIECE_BYTES: usize = 256 << 10;
+/// Of a write, so that the client can send more meanwhile: about as much as its socket holds.
+const WRITE_PIECE_BYTES: usize = 128 << 10;
 /// The longest piece that a client may insist on having in one ("don't fragment").
 const WHOLE_BYTES: u32 = 4 << 20;
 /// Discards and zeroes may be of 4 GiB: they are carried out in steps of this size, between which they can be cut off.
@@ -120,7 +122,7 @@ impl Transmission {
         let block = physical_block.bytes().max(logical_block.bytes());
         let granule_bytes = match discard.granularity_bytes {
             // Zero detection beneath works on whole granules: cut there where that is possible.
-            granularity if granularity <= PIECE_BYTES as u64 => block.max(granularity),
+            granularity if granularity <= WRITE_PIECE_BYTES as u64 => block.max(granularity),
             _ => block,
         };
         let counters = Counters::default();
@@ -330,7 +332,7 @@ impl Transmission {
 
     /// How much of `available` bytes for `offset` to write now: nothing until it pays, then up to a granule's edge.
     fn piece_of(&self, offset: u64, available: usize) -> usize {
-        if available < PIECE_BYTES {
+        if available < WRITE_PIECE_BYTES {
             return 0;
         }
         let end = offset + available as u64;

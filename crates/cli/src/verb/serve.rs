@@ -100,6 +100,9 @@ pub(crate) struct Serve {
     /// Look for requests without a pause; otherwise a busy client is served in batches
     #[arg(long, hide = true)]
     no_batch: bool,
+    /// Sleep after every request; otherwise the next one of a client that hurries is looked for a moment
+    #[arg(long, hide = true)]
+    no_busy_poll: bool,
 }
 
 /// So that clients lose less than a twentieth of their speed.
@@ -296,6 +299,7 @@ impl Serve {
         let mut limits = Limits::default();
         limits.splice = !self.no_splice;
         limits.batch = !self.no_batch;
+        limits.busy_poll = !self.no_busy_poll;
         limits
     }
 

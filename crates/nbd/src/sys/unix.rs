@@ -331,6 +331,11 @@ impl Socket {
         }
     }
 
+    /// Receives what has arrived; [`WouldBlock`](IoKind::WouldBlock) if nothing has. Zero is the end of the stream.
+    pub(crate) fn receive_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::net::recv(self, buffer, rustix::net::RecvFlags::DONTWAIT)?.0)
+    }
+
     /// Whether [`untaken_bytes`](Self::untaken_bytes) tells what the other side has not taken, rather than what its system
     /// has not.
     pub(crate) const fn tells_what_is_untaken(&self) -> bool {

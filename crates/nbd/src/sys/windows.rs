@@ -168,6 +168,12 @@ impl Socket {
         Ok(())
     }
 
+    /// Receives what has arrived; [`WouldBlock`](IoKind::WouldBlock) if nothing has. Zero is the end of the stream.
+    pub(crate) fn receive_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        // It never waits in a read.
+        (&self.stream).read(buffer)
+    }
+
     /// Whether [`untaken_bytes`](Self::untaken_bytes) tells what the other side has not taken.
     pub(crate) const fn tells_what_is_untaken(&self) -> bool {
         false

@@ -52,9 +52,10 @@ pub(crate) fn unlock(file: &File) {
     let _ = rustix::fs::flock(file, FlockOperation::NonBlockingUnlock);
 }
 
-/// The length of the file now.
+/// The length of the file now. Its position, which nobody uses, moves.
 pub(crate) fn len_bytes(file: &File) -> io::Result<u64> {
-    Ok(file.metadata()?.len())
+    // Asked before every write, where statx(2) took a tenth of the time of serving it.
+    Ok(rustix::fs::seek(file, rustix::fs::SeekFrom::End(0))?)
 }
 
 /// Sets the length of a new file, without writing.
