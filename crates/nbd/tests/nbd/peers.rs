@@ -366,14 +366,20 @@ fn law1_fio_verifies_with_and_without_the_short_cuts() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("disk.img");
         let image = Image::create(&path, 128 * MIB, Format::Raw, Allocation::Sparse).unwrap();
-        let mut limits = Limits::default();
-        (limits.splice, limits.batch, limits.busy_poll) = (short_cuts, short_cuts, short_cuts);
-        let served = Served::with(image.disk, limits);
+        let served = Served::with(image.disk, limits(short_cuts));
         fio_verifies(directory.path(), served.uri()).unwrap_or_else(|said| panic!("{short_cuts}: {said}"));
     }
 }
 
 const IMAGE: &str = "NBD_TEST_SERVE_IMAGE";
+const WITHOUT_SHORT_CUTS: &str = "NBD_TEST_SERVE_WITHOUT_SHORT_CUTS";
+
+/// The default, or every short cut switched off.
+fn limits(short_cuts: bool) -> Limits {
+    let mut limits = Limits::default();
+    (limits.splice, limits.batch, limits.busy_poll) = (short_cuts, short_cuts, short_cuts);
+    limits
+}
 
 /// The server process of the next test; not a test of its own.
 #[test]
@@ -381,7 +387,8 @@ fn a_server_process_for_the_kill() {
     let Some(path) = std::env::var_os(IMAGE) else { return };
     let image = Image::open(Path::new(&path), Access::ReadWrite).unwrap();
     let export = nbd::Export { name: String::new(), description: String::new(), disk: image.disk };
-    let server = nbd::Server::bind(&Listen::Tcp(ANY_PORT), export, Limits::default()).unwrap();
+    let limits = limits(std::env::var_os(WITHOUT_SHORT_CUTS).is_none());
+    let server = nbd::Server::bind(&Listen::Tcp(ANY_PORT), export, limits).unwrap();
     println!("\nlistening {}", server.uri());
     std::io::stdout().flush().unwrap();
     server.run().unwrap();
@@ -389,17 +396,26 @@ fn a_server_process_for_the_kill() {
 
 #[test]
 fn law2_after_a_kill_everything_flushed_is_there() {
+    kill_one_that_serves(true);
+}
+
+#[test]
+fn law2_after_a_kill_everything_flushed_is_there_without_short_cuts() {
+    kill_one_that_serves(false);
+}
+
+fn kill_one_that_serves(short_cuts: bool) {
     const BLOCKS: u64 = 512;
     const BLOCK: u64 = 4096;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("disk.img");
     drop(Image::create(&path, BLOCKS * BLOCK, Format::Raw, Allocation::Sparse).unwrap());
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "peers::a_server_process_for_the_kill", "--nocapture"])
-        .env(IMAGE, &path)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "peers::a_server_process_for_the_kill", "--nocapture"]).env(IMAGE, &path);
+    if !short_cuts {
+        command.env(WITHOUT_SHORT_CUTS, "1");
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let address = lines.find_map(|line| line.unwrap().strip_prefix("listening nbd://").map(str::to_string)).unwrap();
     let mut client = Client::new(address.parse().unwrap(), Style::Simple);
