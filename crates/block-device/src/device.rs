@@ -70,6 +70,12 @@ pub trait BlockDevice: Send + Sync {
     /// Those of asking the host.
     fn allocated_bytes(&self) -> Result<u64>;
 
+    /// A hint that `range` will be read soon: the host may begin to fetch it, and nobody waits for that. Errors are left to
+    /// the read.
+    fn will_read(&self, range: ByteRange) {
+        let _ = range;
+    }
+
     /// The file that holds `range`, byte for byte, and where in it. A [`read`](Self::read) of `range` then has the bytes
     /// that are in the file at that moment; so they may go from the file to wherever they are wanted without being copied
     /// through this process. Asking counts as reading. `None`, always right, says that `range` must be read.

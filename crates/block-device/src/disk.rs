@@ -158,6 +158,13 @@ impl Disk {
         self.inner.device.allocated_bytes()
     }
 
+    /// See [`BlockDevice::will_read`]. Where a read would be refused, or is for nothing, this does nothing.
+    pub fn will_read(&self, offset: u64, len_bytes: u64) {
+        if let Ok(Some(range)) = self.inner.bounds.check(offset, len_bytes) {
+            self.inner.device.will_read(range);
+        }
+    }
+
     /// See [`BlockDevice::file_range`]. `None` also where a read would be refused, or is for nothing.
     #[cfg(feature = "std")]
     #[must_use]

@@ -47,6 +47,10 @@ pub trait Layer: Send + Sync {
         self.below().allocated_bytes()
     }
 
+    fn will_read(&self, range: ByteRange) {
+        self.below().will_read(range.start(), range.len());
+    }
+
     /// Unlike the others this does not pass through by itself: a layer says so where its reads are those of the disk beneath.
     #[cfg(feature = "std")]
     fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
@@ -86,6 +90,10 @@ impl<L: Layer> BlockDevice for L {
 
     fn allocated_bytes(&self) -> Result<u64> {
         Layer::allocated_bytes(self)
+    }
+
+    fn will_read(&self, range: ByteRange) {
+        Layer::will_read(self, range);
     }
 
     #[cfg(feature = "std")]

@@ -97,6 +97,7 @@ fn where_a_range_lies_in_a_file_passes_through_layers_that_read_what_is_there() 
     let disk = Disk::new(RangeLocked::new(Disk::new(ZeroDetect::new(Disk::new(stats).unwrap())).unwrap())).unwrap();
     assert_eq!(place(&disk, 512, 1024), Some(1000 + 8192 + 512));
     assert_eq!((counters.reads.load(Relaxed), counters.read_bytes.load(Relaxed)), (1, 1024), "asking is reading");
+    assert_eq!((counters.begun.load(Relaxed), counters.ended()), (1, 1), "and it has ended");
     assert_eq!((place(&disk, 1, 512), place(&disk, 0, 0)), (None, None), "no request, no place");
     let faulty = Disk::new(Faulty::new(bottom, Schedule::default())).unwrap();
     assert_eq!(place(&faulty, 0, 512), None, "a fault must be felt");

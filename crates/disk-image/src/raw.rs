@@ -104,6 +104,10 @@ impl BlockDevice for RawImage {
         self.file.allocated_bytes()
     }
 
+    fn will_read(&self, range: ByteRange) {
+        self.file.will_read(range);
+    }
+
     fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
         self.file.as_file().map(|file| (file, range.start()))
     }

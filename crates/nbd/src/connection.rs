@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::handshake::{Agreement, Handshake, HandshakeNext};
-use crate::pace::{BusyPoll, Pace};
+use crate::pace::{BusyPoll, Pace, ReadAhead};
 use crate::sys::{self, FilePipe, Socket};
 use crate::{Closing, Counters, Export, Limits, Replies, ReplySink, Transmission, TransmissionNext};
 
@@ -114,13 +114,19 @@ fn transmit(
     if pace.is_some() {
         sys::sleep_precisely();
     }
+    let mut read_ahead = limits.read_ahead.then(ReadAhead::default);
     let mut busy_poll = limits.busy_poll.then(BusyPoll::new).flatten();
     let mut replies = Replies::new(Outgoing { socket, cut_off: &ending.cut_off, pipe: Pipe::NotYet });
     let mut last_round = false;
     loop {
         let before = transmission.counters();
+        let began = Instant::now();
         let (consumed, next) = transmission.advance(received.pending(), &mut replies)?;
         let done = transmission.counters().since(before);
+        if let Some(read_ahead) = &mut read_ahead {
+            let only_short_reads = done.bytes_written == 0 && done.bytes_read > 0 && done.bytes_read <= BATCH_BYTES;
+            transmission.read_ahead(read_ahead.learn(done.requests, only_short_reads, began.elapsed()));
+        }
         received.consume(consumed);
         if last_round {
             transmission.stop(&mut replies);
@@ -241,7 +247,7 @@ impl Write for Outgoing<'_> {
 }
 
 impl ReplySink for Outgoing<'_> {
-    fn take(&mut self, file: &File, offset: u64, len_bytes: usize) -> usize {
+    fn can_take(&mut self) -> bool {
         if matches!(self.pipe, Pipe::NotYet) {
             self.pipe = match FilePipe::new() {
                 Ok(pipe) => Pipe::Is(pipe),
@@ -251,6 +257,10 @@ impl ReplySink for Outgoing<'_> {
                 }
             };
         }
+        matches!(self.pipe, Pipe::Is(_))
+    }
+
+    fn take(&mut self, file: &File, offset: u64, len_bytes: usize) -> usize {
         let Pipe::Is(pipe) = &mut self.pipe else { return 0 };
         let taken = pipe.take(file, offset, len_bytes);
         if taken == 0 {

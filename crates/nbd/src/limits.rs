@@ -41,6 +41,9 @@ pub struct Limits {
     /// without sleeping, if that has helped before. Default true; it keeps a processor busy for as long as such a client does,
     /// and is left alone where there is but one.
     pub busy_poll: bool,
+    /// Whether the host is told of all the reads that have arrived before the first of them is executed, while reads turn out to
+    /// come from its disk and not from its cache (Linux). Default true.
+    pub read_ahead: bool,
 }
 
 impl Default for Limits {
@@ -55,6 +58,7 @@ impl Default for Limits {
             splice: true,
             batch: true,
             busy_poll: true,
+            read_ahead: true,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! When to look for the next requests.
 //!
 //! A client that keeps many reads under way is served in batches ([`Pace`]); for one that asks for little at a time there is no
-//! sleeping in between ([`BusyPoll`]).
+//! sleeping in between ([`BusyPoll`]). And the host is told first of what it must fetch from its disk ([`ReadAhead`]).
 //!
 //! A server that is faster than its client finds one request, answers it, sleeps and is woken for the next, and the client pays
 //! for waking it each time. After a batch it is better to look away for a moment while the client is still busy with the
@@ -89,9 +89,44 @@ impl BusyPoll {
     }
 }
 
+/// Whether reads come from the host's disk, so that it pays to tell the host of all of them first: learned from how long
+/// they take.
+///
+/// The host being told, they take no longer than from its cache. So from time to time it is not told, to see.
+#[derive(Debug, Default)]
+pub(crate) struct ReadAhead {
+    /// How many batches the host is still told of.
+    batches: u32,
+}
+
+impl ReadAhead {
+    /// A short read from the cache takes a few microseconds, from the fastest disks fifty.
+    const SLOW: Duration = Duration::from_micros(20);
+    /// How many batches go by before it is tried without.
+    const BATCHES: u32 = 256;
+
+    /// Learns from a batch of so many requests. Whether the host is to be told of the next batch.
+    pub(crate) fn learn(&mut self, requests: u64, only_short_reads: bool, took: Duration) -> bool {
+        let slow = only_short_reads && took.as_nanos() > u128::from(requests) * Self::SLOW.as_nanos();
+        self.batches = if slow { Self::BATCHES } else { self.batches.saturating_sub(1) };
+        self.batches > 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_is_told_of_reads_while_they_are_slow() {
+        let (slow, fast) = (Duration::from_millis(1), Duration::from_micros(30));
+        let mut read_ahead = ReadAhead::default();
+        assert!(!read_ahead.learn(16, true, fast));
+        assert!(!read_ahead.learn(16, false, slow), "writes may take long");
+        assert!(read_ahead.learn(16, true, slow));
+        let told = (0..1000).take_while(|_| read_ahead.learn(16, true, fast)).count();
+        assert_eq!(told, ReadAhead::BATCHES as usize - 1);
+    }
 
     #[test]
     fn a_client_that_never_hurries_is_hardly_ever_looked_for() {

@@ -16,7 +16,12 @@ const KEEP_BYTES: usize = 2 * SEND_AT_BYTES;
 ///
 /// Bytes that were taken are sent, or dropped, before anything else is written.
 pub trait ReplySink: Write {
-    /// Takes `len_bytes` of `file` from `offset` on, at most 1 MiB. Returns how many it holds now, and can
+    /// Whether [`take`](Self::take) may take anything. By default it takes nothing.
+    fn can_take(&mut self) -> bool {
+        false
+    }
+
+    /// Takes `len_bytes` of `file` from `offset` on, at most 512 KiB. Returns how many it holds now, and can
     /// send. By default none, and then they must be read.
     fn take(&mut self, file: &File, offset: u64, len_bytes: usize) -> usize {
         let _ = (file, offset, len_bytes);
@@ -73,6 +78,11 @@ impl<W: ReplySink> Replies<W> {
             self.bytes.shrink_to_fit();
         }
         self.to.flush()
+    }
+
+    /// See [`ReplySink::can_take`].
+    pub(crate) fn can_take(&mut self) -> bool {
+        self.to.can_take()
     }
 
     /// Takes bytes of a file, to follow what waits now; see [`ReplySink::take`].

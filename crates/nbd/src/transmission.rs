@@ -21,6 +21,10 @@ use crate::replies::{Replies, ReplySink};
 const PIECE_BYTES: usize = 256 << 10;
 /// Of a write, so that the client can send more meanwhile: about as much as its socket holds.
 const WRITE_PIECE_BYTES: usize = 128 << 10;
+/// Longer reads the host reads ahead by itself.
+const SHORT_BYTES: u32 = 128 << 10;
+/// More reads than that at once no disk fetches any faster.
+const MOST_ANNOUNCED: usize = 256;
 /// The longest piece that a client may insist on having in one ("don't fragment").
 const WHOLE_BYTES: u32 = 4 << 20;
 /// Discards and zeroes may be of 4 GiB: they are carried out in steps of this size, between which they can be cut off.
@@ -86,6 +90,8 @@ pub struct Transmission {
     /// filled them.
     known_data: Option<ByteRange>,
     counters: Counters,
+    /// Whether the host is told of short reads before they are executed.
+    reads_ahead: bool,
     warned: bool,
 }
 
@@ -122,17 +128,33 @@ impl Transmission {
         let block = physical_block.bytes().max(logical_block.bytes());
         let granule_bytes = match discard.granularity_bytes {
             // Zero detection beneath works on whole granules: cut there where that is possible.
-            granularity if granularity <= WRITE_PIECE_BYTES as u64 => block.max(granularity),
+            granularity if granularity <= PIECE_BYTES as u64 => block.max(granularity),
             _ => block,
         };
         let counters = Counters::default();
-        Self { disk, agreement, limits, granule_bytes, incoming: None, known_data: None, counters, warned: false }
+        Self {
+            disk,
+            agreement,
+            limits,
+            granule_bytes,
+            incoming: None,
+            known_data: None,
+            counters,
+            reads_ahead: false,
+            warned: false,
+        }
     }
 
     /// What has been done so far.
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// From now on the host is told of all short reads in an input before the first of them is executed, or no longer: it can
+    /// fetch them at the same time then, where they are not in its cache.
+    pub fn read_ahead(&mut self, reads_ahead: bool) {
+        self.reads_ahead = reads_ahead;
     }
 
     /// Executes every whole request in `input`, and returns how many bytes were consumed. What was not consumed is to be
@@ -146,6 +168,9 @@ impl Transmission {
         input: &[u8],
         replies: &mut Replies<W>,
     ) -> io::Result<(usize, TransmissionNext)> {
+        if self.reads_ahead {
+            self.announce(input);
+        }
         let mut consumed = 0;
         loop {
             let rest = &input[consumed..];
@@ -177,6 +202,22 @@ impl Transmission {
         if let Some(write) = self.incoming.take() {
             let failure = Failure::new(Errno::Shutdown, "the server is stopping");
             self.finish(write.cookie, Err(failure), replies);
+        }
+    }
+
+    /// Tells the host which short reads are in `input`.
+    fn announce(&self, input: &[u8]) {
+        let mut at = self.incoming.as_ref().map_or(0, |write| write.left_bytes);
+        for _ in 0..MOST_ANNOUNCED {
+            let Some(request) = input.get(at..).and_then(<[u8]>::first_chunk).and_then(Request::parse) else { break };
+            at += Request::BYTES;
+            match request.command {
+                command::READ if request.length <= SHORT_BYTES => {
+                    self.disk.will_read(request.offset, u64::from(request.length));
+                }
+                command::WRITE => at = at.saturating_add(request.length as usize),
+                _ => {}
+            }
         }
     }
 
@@ -332,7 +373,7 @@ impl Transmission {
 
     /// How much of `available` bytes for `offset` to write now: nothing until it pays, then up to a granule's edge.
     fn piece_of(&self, offset: u64, available: usize) -> usize {
-        if available < WRITE_PIECE_BYTES {
+        if (available as u64) < self.granule_bytes.max(WRITE_PIECE_BYTES as u64) {
             return 0;
         }
         let end = offset + available as u64;

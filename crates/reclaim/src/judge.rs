@@ -187,7 +187,9 @@ pub(crate) struct Judges<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     disk: &'env Disk,
     granularity: u64,
-    /// How many threads there may be; with one, everything is judged on the caller's own.
+    /// Everything is judged on the caller's own.
+    one_thread: bool,
+    /// How many threads there may be.
     most: usize,
     seats: Vec<Seat>,
     sent: usize,
@@ -199,19 +201,26 @@ pub(crate) struct Judges<'scope, 'env> {
 impl<'scope, 'env> Judges<'scope, 'env> {
     pub(crate) fn new(scope: &'scope Scope<'scope, 'env>, disk: &'env Disk, most: usize) -> Self {
         let granularity = disk.geometry().discard.granularity_bytes;
-        Self { scope, disk, granularity, most, seats: Vec::new(), sent: 0, received: 0, held: None }
+        let one_thread = most <= 1;
+        Self { scope, disk, granularity, one_thread, most, seats: Vec::new(), sent: 0, received: 0, held: None }
     }
 
     /// Takes the next batch. Gives back what the oldest came to, once enough are under way.
     pub(crate) fn hand_in(&mut self, batch: Batch) -> Result<Option<Judged>> {
-        if self.most <= 1 {
+        if self.one_thread {
             return self.judge_here(&batch).map(Some);
         }
         let Some(batch) = self.held.replace(batch) else { return Ok(None) };
-        let oldest = if self.sent - self.received == self.most * AHEAD { self.receive()? } else { None };
         if self.seats.len() < self.most {
-            self.seats.push(self.start());
+            match self.start() {
+                Some(seat) => self.seats.push(seat),
+                None => self.most = self.seats.len(),
+            }
         }
+        if self.seats.is_empty() {
+            return self.judge_here(&batch).map(Some);
+        }
+        let oldest = if self.sent - self.received == self.most * AHEAD { self.receive()? } else { None };
         self.seats[self.sent % self.most].batches.send(batch).expect("a judge lives as long as its channel");
         self.sent += 1;
         Ok(oldest)
@@ -231,19 +240,21 @@ impl<'scope, 'env> Judges<'scope, 'env> {
         Judge::new(self.disk, self.granularity).judge(batch)
     }
 
-    fn start(&self) -> Seat {
+    /// One more thread; `None` if the system gives none.
+    fn start(&self) -> Option<Seat> {
         let (batches, handed_in) = sync_channel::<Batch>(AHEAD);
         let (judged, results) = sync_channel(AHEAD);
         let mut judge = Judge::new(self.disk, self.granularity);
-        self.scope.spawn(move || {
+        let work = move || {
             // Ends when nobody hands in or takes out any more.
             for batch in handed_in {
                 if judged.send(judge.judge(&batch)).is_err() {
                     break;
                 }
             }
-        });
-        Seat { batches, results }
+        };
+        thread::Builder::new().spawn_scoped(self.scope, work).ok()?;
+        Some(Seat { batches, results })
     }
 }
 

@@ -50,6 +50,7 @@ same_on_both! {
     fn len_bytes() -> io::Result<u64>;
     fn set_len(len_bytes: u64) -> io::Result<()>;
     fn read_at(offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    fn will_read(range: ByteRange) -> ();
     fn write_at(offset: u64, data: &[u8]) -> io::Result<usize>;
     fn sync() -> io::Result<()>;
     fn allocated_bytes() -> io::Result<u64>;

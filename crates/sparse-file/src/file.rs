@@ -250,6 +250,12 @@ impl SparseFile {
         })
     }
 
+    /// A hint that `range` will be read soon: where it is not in the system's cache, the system may begin to fetch it (Linux).
+    /// Does not wait for that. Errors are left to the read.
+    pub fn will_read(&self, range: ByteRange) {
+        self.backing.will_read(range);
+    }
+
     fn fill(&self, offset: u64, buffer: &mut [u8], read: &dyn Fn(u64, &mut [u8]) -> io::Result<usize>) -> Result<()> {
         let Some(range) = self.request("read", offset, buffer.len())? else { return Ok(()) };
         let mut done = 0;

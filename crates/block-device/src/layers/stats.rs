@@ -106,6 +106,7 @@ impl Layer for Stats {
 
     fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
         let found = self.disk.file_range(range.start(), range.len())?;
+        self.counters.begun.fetch_add(1, Relaxed);
         self.counters.reads.fetch_add(1, Relaxed);
         self.counters.read_bytes.fetch_add(range.len(), Relaxed);
         Some(found)

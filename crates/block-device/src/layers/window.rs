@@ -89,6 +89,10 @@ impl Layer for Window {
         Ok(allocated)
     }
 
+    fn will_read(&self, range: ByteRange) {
+        self.disk.will_read(self.outer(range.start()), range.len());
+    }
+
     #[cfg(feature = "std")]
     fn file_range(&self, range: ByteRange) -> Option<(&std::fs::File, u64)> {
         self.disk.file_range(self.outer(range.start()), range.len())

@@ -103,6 +103,9 @@ pub(crate) struct Serve {
     /// Sleep after every request; otherwise the next one of a client that hurries is looked for a moment
     #[arg(long, hide = true)]
     no_busy_poll: bool,
+    /// Read one after the other; otherwise the host is told first of all reads that have arrived, if they are slow
+    #[arg(long, hide = true)]
+    no_read_ahead: bool,
 }
 
 /// So that clients lose less than a twentieth of their speed.
@@ -300,6 +303,7 @@ impl Serve {
         limits.splice = !self.no_splice;
         limits.batch = !self.no_batch;
         limits.busy_poll = !self.no_busy_poll;
+        limits.read_ahead = !self.no_read_ahead;
         limits
     }
 

@@ -266,7 +266,7 @@ pub(crate) struct FilePipe {
 
 impl FilePipe {
     /// The most bytes it takes.
-    pub(crate) const CAPACITY_BYTES: usize = 1 << 20;
+    pub(crate) const CAPACITY_BYTES: usize = 512 << 10;
 
     /// Not supported here.
     pub(crate) fn new() -> io::Result<Self> {

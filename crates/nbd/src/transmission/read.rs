@@ -120,7 +120,10 @@ impl Transmission {
         let longest = |bytes: usize| range.chunks(bytes as u64).next().expect("a range is not empty");
         let piece = longest(Replies::<W>::TAKE_BYTES);
         let taken_bytes = self.take(piece, replies);
-        if taken_bytes > 0 {
+        if taken_bytes > 0 && taken_bytes < piece.len() {
+            // Why there is no more, reading says.
+            replies.drop_taken();
+        } else if taken_bytes > 0 {
             let last = last_part && range.len() == taken_bytes;
             let length = u32::try_from(taken_bytes + 8).expect("at most a request");
             replies.chunk(cookie, chunk::OFFSET_DATA, if last { chunk::DONE } else { 0 }, length);
@@ -138,6 +141,9 @@ impl Transmission {
     /// certain to be there.
     fn take<W: ReplySink>(&self, range: ByteRange, replies: &mut Replies<W>) -> u64 {
         if !self.limits.splice || range.len() < TAKE_FROM_BYTES || !range.start().is_multiple_of(PAGE_BYTES) {
+            return 0;
+        }
+        if !replies.can_take() {
             return 0;
         }
         match self.disk.file_range(range.start(), range.len()) {

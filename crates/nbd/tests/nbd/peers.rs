@@ -377,7 +377,8 @@ const WITHOUT_SHORT_CUTS: &str = "NBD_TEST_SERVE_WITHOUT_SHORT_CUTS";
 /// The default, or every short cut switched off.
 fn limits(short_cuts: bool) -> Limits {
     let mut limits = Limits::default();
-    (limits.splice, limits.batch, limits.busy_poll) = (short_cuts, short_cuts, short_cuts);
+    (limits.splice, limits.batch) = (short_cuts, short_cuts);
+    (limits.busy_poll, limits.read_ahead) = (short_cuts, short_cuts);
     limits
 }
 

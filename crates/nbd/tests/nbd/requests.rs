@@ -1,6 +1,8 @@
 //! Every malformed request, and what the disk's failures look like to a client.
 
-use block_device::{Disk, ErrorKind, Fault, Faulty, MemoryDisk, Operation, ReadOnly, Schedule};
+use std::sync::{Arc, Mutex};
+
+use block_device::{ByteRange, Disk, ErrorKind, Fault, Faulty, Layer, MemoryDisk, Operation, ReadOnly, Schedule};
 use nbd::protocol::{Request, command, command_flag};
 use nbd::{Agreement, Errno, Limits, Replies, Transmission};
 
@@ -230,6 +232,50 @@ fn law9_a_full_host_is_no_space_and_overwrites_go_on() {
     assert_eq!(client.request(0, command::TRIM, 0, 4096).error(), 0);
     assert_eq!(client.write(0, 8192, &[3; 4096]), 0, "space came back");
     assert_eq!(client.request(0, command::FLUSH, 0, 0).error(), 0);
+}
+
+/// Remembers what it was told.
+struct Told(Disk, Arc<Mutex<Vec<(u64, u64)>>>);
+
+impl Layer for Told {
+    fn below(&self) -> &Disk {
+        &self.0
+    }
+
+    fn will_read(&self, range: ByteRange) {
+        self.1.lock().unwrap().push((range.start(), range.len()));
+    }
+}
+
+#[test]
+fn the_host_is_told_of_the_short_reads_that_have_arrived_and_of_nothing_else() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let disk = Disk::new(Told(memory(4 * MIB), Arc::clone(&told))).unwrap();
+    let mut transmission = Transmission::new(disk, Agreement::default(), Limits::default());
+    let mut replies = Replies::new(Vec::new());
+    let request = |command, offset, length| Request { flags: 0, command, cookie: 0, offset, length }.encode().to_vec();
+    // What looks like a request in the data of a write is none.
+    let write = [request(command::WRITE, 0, 512), request(command::READ, 0, 512), vec![0; 512 - 28]].concat();
+    let reads = [
+        request(command::READ, 4096, 4096),
+        request(command::READ, 0, 1 << 20),
+        request(command::READ, 4 * MIB, 512),
+        request(command::TRIM, 0, 4096),
+        request(command::READ, MIB, 512),
+    ]
+    .concat();
+    let input = [write.clone(), reads, write[..100].to_vec()].concat();
+    let mut advance = |input: &[u8], read_ahead| {
+        transmission.read_ahead(read_ahead);
+        let (consumed, _) = transmission.advance(input, &mut replies).unwrap();
+        (consumed, std::mem::take(&mut *told.lock().unwrap()))
+    };
+    let (consumed, ranges) = advance(&input, true);
+    assert_eq!((consumed, ranges), (input.len() - 72, vec![(4096, 4096), (MIB, 512)]));
+    // The rest of the write comes first.
+    let input = [write[28..].to_vec(), request(command::READ, 512, 512)].concat();
+    assert_eq!(advance(&input, true), (input.len(), vec![(512, 512)]));
+    assert_eq!(advance(&request(command::READ, 512, 512), false), (28, vec![]));
 }
 
 #[test]

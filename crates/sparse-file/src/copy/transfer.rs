@@ -92,7 +92,10 @@ impl Ways {
             let possible = match way {
                 Way::Kernel => known,
                 Way::Ours => true,
-                Way::Allocated => known && !target.backing.needs_mark(),
+                // Btrfs does not compress what is written into allocated space.
+                Way::Allocated => {
+                    known && !target.backing.needs_mark() && !target.as_file().is_some_and(sys::may_compress)
+                }
             };
             Trial { possible: possible.into(), ..Trial::default() }
         }))

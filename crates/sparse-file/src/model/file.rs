@@ -178,6 +178,10 @@ impl ModelFile {
         })
     }
 
+    /// All of it is in memory.
+    #[expect(clippy::unused_self, reason = "as in `sys`")]
+    pub(crate) fn will_read(&self, _range: ByteRange) {}
+
     pub(crate) fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<usize> {
         let offset = signed(offset)?;
         self.shared.change(|volume| volume.write(self.open, offset, data))

@@ -12,10 +12,11 @@ mod replacing;
 
 use std::fs::{self, File};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Statx, StatxFlags};
+use rustix::fs::{Advice, AtFlags, FallocateFlags, FlockOperation, Statx, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::ntfs::{Facts, StreamName};
@@ -33,6 +34,9 @@ pub(crate) use replacing::{REPLACES, copy_identity, forget_cached, hide, leads_t
 
 /// Holes are allocated in pieces of this many bytes: file systems that undo a failed call (tmpfs, btrfs) undo one piece.
 const ALLOCATE_BYTES: u64 = 64 << 20;
+
+/// What statfs(2) calls Btrfs.
+const BTRFS_SUPER_MAGIC: i128 = 0x9123_683E;
 
 /// Locks the open file description: the lock stays with a loop device that holds the same description.
 /// `false`: somebody else has it.
@@ -70,6 +74,17 @@ pub(crate) fn set_len(file: &File, len_bytes: u64) -> io::Result<()> {
 /// Reads up to a whole buffer; 0 at the end of the file.
 pub(crate) fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     file.read_at(buffer, offset)
+}
+
+/// Lets the system begin to fetch `range`, if it is not in its cache.
+pub(crate) fn will_read(file: &File, range: ByteRange) {
+    // Only a hint, which some file systems do not take.
+    let _ = rustix::fs::fadvise(file, range.start(), NonZeroU64::new(range.len()), Advice::WillNeed);
+}
+
+/// Whether the file system may compress what is written, unless it goes into space that was allocated before.
+pub(crate) fn may_compress(file: &File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|about| i128::from(about.f_type) == BTRFS_SUPER_MAGIC)
 }
 
 /// Writes what the system takes at once.

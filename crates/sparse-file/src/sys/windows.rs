@@ -79,6 +79,14 @@ pub(crate) fn read_once_at(_file: &File, _offset: u64, _buffer: &mut [u8]) -> io
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Nothing is known here that only fetches.
+pub(crate) fn will_read(_file: &File, _range: ByteRange) {}
+
+/// A file that NTFS compresses is compressed whatever was allocated.
+pub(crate) fn may_compress(_file: &File) -> bool {
+    false
+}
+
 /// Writes what the system takes at once.
 pub(crate) fn write_at(file: &File, offset: u64, data: &[u8]) -> io::Result<usize> {
     file.seek_write(data, offset).map_err(with_kind)

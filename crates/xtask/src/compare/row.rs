@@ -94,6 +94,8 @@ pub(crate) struct Load {
     pub(crate) block: &'static str,
     pub(crate) depth: u32,
     pub(crate) clients: u32,
+    /// Nothing of the file is in the system's cache at first.
+    pub(crate) cold: bool,
 }
 
 impl Load {

@@ -48,7 +48,7 @@ pub(crate) fn all(quick: bool) -> Vec<Row> {
 /// Rows for servers. The goals are about the default of ours, which looks for zeroes.
 fn served(sizes: &Sizes, place: Place) -> Vec<Row> {
     let row = |rw, block, depth, clients, ours: &[Contender], goals| {
-        let load = Load { rw, block, depth, clients };
+        let load = Load { rw, block, depth, clients, cold: false };
         let order = if rw.starts_with("rand") { "random" } else { "sequential" };
         let way = if load.writes() { "write" } else { "read" };
         let size = block.replace('m', "M");
@@ -90,6 +90,20 @@ fn served(sizes: &Sizes, place: Place) -> Vec<Row> {
             vec![at_most(ProcessorEach, 0.75, nbdkit), at_least(Rate, 1.15, nbdkit), zeroes()],
         ),
     ];
+    if place == Place::Disk {
+        for depth in [16, 64] {
+            let load = Load { rw: "randread", block: "4k", depth, clients: 1, cold: true };
+            rows.push(Row {
+                name: format!("nbd-randread-4k-{depth}-uncached"),
+                title: format!("NBD random read 4k, depth {depth}, disk, not in the cache at first"),
+                place,
+                work: Work::Serve(sizes.served, load),
+                contenders: alone.into_iter().chain(SERVERS).collect(),
+                goals: vec![at_least(Rate, 1.2, &SERVERS)],
+                point: None,
+            });
+        }
+    }
     if place == Place::Memory {
         rows.push(Row {
             name: format!("memory-{IDLE_CLIENTS}-idle"),
@@ -199,7 +213,7 @@ fn growth(sizes: &Sizes) -> Vec<Row> {
         rows.push(row(Series::CopyDisk, gib, Place::Disk, copy, &[CpAuto], vec![at_most(PeakRss, TOOL_MEMORY, &[])]));
     }
     for clients in doubled(1, 6) {
-        let load = Load { rw: "randread", block: "4k", depth: 16, clients: clients as u32 };
+        let load = Load { rw: "randread", block: "4k", depth: 16, clients: clients as u32, cold: false };
         let serve = Work::Serve(sizes.served, load);
         rows.push(row(Series::Clients, clients, Place::Memory, serve, &[NbdkitFile], Vec::new()));
     }

@@ -153,6 +153,9 @@ impl Client {
     /// Serves `image` and measures.
     pub(crate) fn measure(&self, contender: Contender, program: &Path, image: &Path, load: Load) -> io::Result<Sample> {
         let directory = tempfile::tempdir()?;
+        if load.cold {
+            sys::forget_cached(image)?;
+        }
         let server = Server::start(contender, program, image, directory.path())?;
         let (operations, wall_seconds, client) = self.run(&server, image, load, directory.path())?;
         let (processor, peak_rss_bytes) = server.end()?;

@@ -101,6 +101,13 @@ pub(crate) fn write_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()>
     file.write_all_at(bytes, offset)
 }
 
+/// Flushes a file, and takes it out of the system's cache.
+pub(crate) fn forget_cached(file: &Path) -> io::Result<()> {
+    let file = File::open(file)?;
+    file.sync_all()?;
+    Ok(rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?)
+}
+
 /// Writes everything that the file system of `directory` still has to write.
 pub(crate) fn settle(directory: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(directory)?)?)

@@ -49,6 +49,11 @@ pub(crate) fn write_at(_file: &File, _offset: u64, _bytes: &[u8]) -> io::Result<
     unsupported()
 }
 
+/// Flushes a file, and takes it out of the system's cache.
+pub(crate) fn forget_cached(_file: &Path) -> io::Result<()> {
+    unsupported()
+}
+
 /// Writes everything that the file system of `directory` still has to write.
 pub(crate) fn settle(_directory: &Path) -> io::Result<()> {
     unsupported()

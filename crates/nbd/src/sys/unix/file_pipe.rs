@@ -19,8 +19,9 @@ pub(crate) struct FilePipe {
 }
 
 impl FilePipe {
-    /// The most bytes it takes, on page boundaries: what the system allows to everyone.
-    pub(crate) const CAPACITY_BYTES: usize = 1 << 20;
+    /// The most bytes it takes, on page boundaries: half of what the system allows for one pipe, and so much that the pipes of
+    /// as many clients as there are by default are half of what it allows for all pipes of a user.
+    pub(crate) const CAPACITY_BYTES: usize = 512 << 10;
 
     /// A pipe of that capacity.
     ///
