@@ -1,5 +1,7 @@
 //! Long reads that go from the file to the socket without being copied: the same for a client as those that are read.
 
+#![cfg(unix)]
+
 use std::fs::File;
 use std::io::Read;
 use std::sync::atomic::Ordering::Relaxed;
