@@ -7,8 +7,8 @@ use crate::{Disk, Durability, Layer, RangeLocks};
 /// Requests that overlap wait for each other, if at least one of them changes data.
 ///
 /// So no punch meets a write half-way (law 4), and overlapping writes take effect in some order as wholes. Requests that
-/// do not overlap run side by side. Who has been told in which file a range lies waits for nothing when reading there. A flush waits for nothing: it only speaks for writes that have returned. A
-/// map waits for nothing either: it is a picture of one moment.
+/// do not overlap run side by side. A flush waits for nothing: it only speaks for writes that have returned. A map waits for
+/// nothing either: it is a picture of one moment. Nor does who was told in which file a range lies, and reads there.
 #[derive(Debug)]
 pub struct RangeLocked {
     disk: Disk,

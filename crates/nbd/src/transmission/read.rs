@@ -69,16 +69,11 @@ impl Transmission {
         let &Request { cookie, offset, length, .. } = request;
         if let Ok(range) = ByteRange::at(offset, u64::from(length))
             && length as usize <= Replies::<W>::TAKE_BYTES
+            && self.take(range, replies)
         {
-            match self.take(range, replies) {
-                0 => {}
-                taken_bytes if taken_bytes == range.len() => {
-                    replies.simple(cookie, None);
-                    self.counters.bytes_read += taken_bytes;
-                    return replies.send_taken();
-                }
-                _ => replies.drop_taken(),
-            }
+            replies.simple(cookie, None);
+            self.counters.bytes_read += range.len();
+            return replies.send_taken();
         }
         let mark = replies.mark();
         let in_pieces = length as usize > PIECE_BYTES;
@@ -119,37 +114,34 @@ impl Transmission {
     ) -> io::Result<Option<u64>> {
         let longest = |bytes: usize| range.chunks(bytes as u64).next().expect("a range is not empty");
         let piece = longest(Replies::<W>::TAKE_BYTES);
-        let taken_bytes = self.take(piece, replies);
-        if taken_bytes > 0 && taken_bytes < piece.len() {
-            // Why there is no more, reading says.
-            replies.drop_taken();
-        } else if taken_bytes > 0 {
-            let last = last_part && range.len() == taken_bytes;
-            let length = u32::try_from(taken_bytes + 8).expect("at most a request");
+        if self.take(piece, replies) {
+            let last = last_part && piece.end() == range.end();
+            let length = u32::try_from(piece.len() + 8).expect("at most a request");
             replies.chunk(cookie, chunk::OFFSET_DATA, if last { chunk::DONE } else { 0 }, length);
             replies.put(&range.start().to_be_bytes());
             replies.send_taken()?;
-            self.counters.bytes_read += taken_bytes;
-            return Ok(Some(taken_bytes));
+            self.counters.bytes_read += piece.len();
+            return Ok(Some(piece.len()));
         }
         let piece = longest(PIECE_BYTES);
         let last = last_part && piece.end() == range.end();
         Ok(self.data_chunk(cookie, piece, last, replies).then_some(piece.len()))
     }
 
-    /// Takes `range` from the file that it lies in, if that pays and can be. Returns how many bytes were taken, which are then
-    /// certain to be there.
-    fn take<W: ReplySink>(&self, range: ByteRange, replies: &mut Replies<W>) -> u64 {
-        if !self.limits.splice || range.len() < TAKE_FROM_BYTES || !range.start().is_multiple_of(PAGE_BYTES) {
-            return 0;
+    /// Takes all of `range` from the file that it lies in, if that pays and can be: it is then certain to be there.
+    fn take<W: ReplySink>(&self, range: ByteRange, replies: &mut Replies<W>) -> bool {
+        let pays = range.len() >= TAKE_FROM_BYTES && range.start().is_multiple_of(PAGE_BYTES);
+        if !self.limits.splice || !pays || !replies.can_take() {
+            return false;
         }
-        if !replies.can_take() {
-            return 0;
+        let Some((file, offset)) = self.disk.file_range(range.start(), range.len()) else { return false };
+        let taken_bytes = replies.take(file, offset, byte_count(range));
+        let all = taken_bytes == byte_count(range);
+        if !all && taken_bytes > 0 {
+            // Why there is no more, reading says.
+            replies.drop_taken();
         }
-        match self.disk.file_range(range.start(), range.len()) {
-            Some((file, offset)) => replies.take(file, offset, byte_count(range)) as u64,
-            None => 0,
-        }
+        all
     }
 
     /// One chunk of data; false if it became the error that ends the reply.
