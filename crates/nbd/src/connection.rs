@@ -6,20 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::background::{Background, Outlet};
 use crate::handshake::{Agreement, Handshake, HandshakeNext};
-use crate::pace::{BusyPoll, Pace, ReadAhead};
-use crate::sys::{self, FilePipe, Socket};
+use crate::pace::Pace;
+use crate::protocol::Request;
+use crate::sys::{FilePipe, Socket};
 use crate::{Closing, Counters, Export, Limits, Replies, ReplySink, Transmission, TransmissionNext};
 
 /// How much one receive may bring. Large enough for many requests, or a piece of a long write and what was left over.
 pub(crate) const RECEIVE_BYTES: usize = 1 << 20;
-
-/// The most data of a batch that is worth waiting for.
-const BATCH_BYTES: u64 = 256 << 10;
-
-/// After more than so many requests, or so many bytes, the client is busy for longer than it is worth looking for the next.
-const FEW: u64 = 4;
-const SHORT_BYTES: u64 = 64 << 10;
 
 /// How long the processor is left alone between two looks for the next request.
 const SPINS: u32 = 16;
@@ -58,12 +53,12 @@ pub(crate) fn serve(
         Err(error) => return (Counters::default(), Err(error)),
     };
     let mut transmission = Transmission::new(export.disk.clone(), agreement, limits);
-    let closing = transmit(socket, &mut transmission, limits, ending, &mut received);
+    let (counters, closing) = transmit(socket, &mut transmission, limits, ending, &mut received);
     // Who asked for the end sends nothing more, and who has gone receives nothing more.
     if matches!(closing, Ok(Closing::Stopped | Closing::Violated(_))) {
         say_goodbye(socket, limits.grace);
     }
-    (transmission.counters(), closing)
+    (counters, closing)
 }
 
 fn shake_hands(
@@ -102,36 +97,52 @@ fn shake_hands(
     }
 }
 
+/// Executes requests until the end. What is in the background then is waited for.
 fn transmit(
+    socket: &Socket,
+    transmission: &mut Transmission,
+    limits: Limits,
+    ending: &Ending,
+    received: &mut Received,
+) -> (Counters, io::Result<Closing>) {
+    let outlet = Outlet::new(socket, ending);
+    thread::scope(|scope| {
+        let background = Background::new(scope, &outlet, transmission);
+        let mut replies = Replies::new(Outgoing { socket, outlet: &outlet, pipe: Pipe::NotYet, background });
+        let closing = take_turns(socket, transmission, limits, ending, received, &outlet, &mut replies);
+        let mut counters = transmission.counters();
+        counters.add(replies.into_inner().background.finish());
+        (counters, closing)
+    })
+}
+
+/// Receives requests, executes them and sends the replies, in turn.
+fn take_turns(
     mut socket: &Socket,
     transmission: &mut Transmission,
     limits: Limits,
     ending: &Ending,
     received: &mut Received,
+    outlet: &Outlet<'_>,
+    replies: &mut Replies<Outgoing<'_, '_, '_>>,
 ) -> io::Result<Closing> {
-    let mut pace = (limits.batch && socket.tells_what_is_untaken()).then(Pace::default);
-    let mut starved = false;
-    if pace.is_some() {
-        sys::sleep_precisely();
-    }
-    let mut read_ahead = limits.read_ahead.then(ReadAhead::default);
-    let mut busy_poll = limits.busy_poll.then(BusyPoll::new).flatten();
-    let mut replies = Replies::new(Outgoing { socket, cut_off: &ending.cut_off, pipe: Pipe::NotYet });
+    let mut pace = Pace::new(&limits, socket);
     let mut last_round = false;
     loop {
+        let turn = outlet.turn();
         let before = transmission.counters();
         let began = Instant::now();
-        let (consumed, next) = transmission.advance(received.pending(), &mut replies)?;
+        let (consumed, next) = transmission.advance(received.pending(), replies)?;
         let done = transmission.counters().since(before);
-        if let Some(read_ahead) = &mut read_ahead {
-            let only_short_reads = done.bytes_written == 0 && done.bytes_read > 0 && done.bytes_read <= BATCH_BYTES;
-            transmission.read_ahead(read_ahead.learn(done.requests, only_short_reads, began.elapsed()));
-        }
+        transmission.read_ahead(pace.reads_ahead(done, began.elapsed()));
         received.consume(consumed);
         if last_round {
-            transmission.stop(&mut replies);
+            transmission.stop(replies);
         }
+        replies.put(&outlet.finished());
         replies.send()?;
+        drop(turn);
+        outlet.deliver()?;
         match next {
             TransmissionNext::Close(closing) => return Ok(closing),
             TransmissionNext::Receive if last_round => return Ok(Closing::Stopped),
@@ -140,26 +151,13 @@ fn transmit(
         // What the client had sent when the server was told to stop is still received, once: a client that never pauses
         // must not keep it from stopping.
         last_round = ending.is_stopping();
-        if let Some(pace) = &mut pace {
-            pace.learn(done.requests, starved);
-            // Much data is a batch by itself. And writes take us as long as the client, who would run out of replies.
-            let several = done.requests > 1 && done.bytes_read <= BATCH_BYTES && done.bytes_written == 0;
-            if several
-                && !last_round
-                && let Some(wait) = pace.wait()
-            {
-                thread::sleep(wait);
-            }
-            starved = several && socket.untaken_bytes() == 0;
-        }
-        let few = done.requests <= FEW && done.bytes_read + done.bytes_written <= SHORT_BYTES;
         let mut found = None;
-        if few
-            && let Some(busy_poll) = &mut busy_poll
-            && busy_poll.is_worth_it()
-        {
-            found = received.look_for(socket, BusyPoll::LIMIT)?;
-            busy_poll.learn(found.is_some());
+        if !last_round {
+            pace.look_away(done, socket);
+            if let Some(limit) = pace.looks_for(done) {
+                found = received.look_for(socket, limit)?;
+                pace.found(found.is_some());
+            }
         }
         let received_bytes = match found {
             Some(bytes) => bytes,
@@ -222,10 +220,11 @@ fn late(error: io::Error) -> io::Error {
 }
 
 /// A socket for replies, which tells once it is cut off.
-struct Outgoing<'a> {
+struct Outgoing<'a, 'scope, 'env> {
     socket: &'a Socket,
-    cut_off: &'a AtomicBool,
+    outlet: &'a Outlet<'a>,
     pipe: Pipe,
+    background: Background<'scope, 'env>,
 }
 
 /// Made when it is first wanted.
@@ -236,17 +235,17 @@ enum Pipe {
     Never,
 }
 
-impl Write for Outgoing<'_> {
+impl Write for Outgoing<'_, '_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.cut_off.load(Ordering::Acquire) { Err(ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+        self.outlet.check()
     }
 }
 
-impl ReplySink for Outgoing<'_> {
+impl ReplySink for Outgoing<'_, '_, '_> {
     fn can_take(&mut self) -> bool {
         if matches!(self.pipe, Pipe::NotYet) {
             self.pipe = match FilePipe::new() {
@@ -279,6 +278,10 @@ impl ReplySink for Outgoing<'_> {
 
     fn drop_taken(&mut self) {
         self.pipe = Pipe::NotYet;
+    }
+
+    fn set_aside(&mut self, request: Request) -> bool {
+        self.background.take(request)
     }
 }
 

@@ -4,7 +4,7 @@
 //!   Server::bind(listen, export, limits) -> uri(), connect_lines(), stopper() -> run() -> Served
 //!        |  one thread a connection, at most Limits::max_connections
 //!   connection: one receive for many requests, one send for many replies
-//!        |  bytes
+//!        |  bytes          `pace`: when to look for the next; `background`: what may take long, beside it
 //!   Handshake -> Agreement -> Transmission -> Replies         no sockets, no clocks: tests and fuzzing drive them too
 //!        |  offsets and lengths
 //!   block_device::Disk: bounds, alignment, read-only, sticky flush failure
@@ -19,6 +19,7 @@
 //!   every error except a wrong magic.
 //! - A reply to a write is sent once every connection would read the new data. A reply to FLUSH, or to a request with
 //!   FUA, is sent once the data is durable, whichever connection wrote it: nothing is cached here (law 2).
+//! - Replies come as they are done: requests behind a flush or a long discard do not wait for it ([`Limits::background`]).
 //! - A read sees every write that was acknowledged to anyone before it was asked for. Until its reply has arrived it may see
 //!   later ones too, in part: long data goes by reference from the file to the client, who copies it when it takes it
 //!   ([`Limits::splice`]). An error is known before the data is promised, and is a reply like any other.
@@ -39,6 +40,7 @@
 //! are told about the disk in `export`, the operating system in `sys`.
 #![deny(unsafe_code)]
 
+mod background;
 mod connection;
 mod errno;
 mod export;

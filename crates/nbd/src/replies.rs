@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 
 use crate::errno::Errno;
-use crate::protocol::{CHUNK_MAGIC, SIMPLE_REPLY_MAGIC, chunk};
+use crate::protocol::{CHUNK_MAGIC, Request, SIMPLE_REPLY_MAGIC, chunk};
 use crate::sys::FilePipe;
 
 /// Once so much is waiting it is sent, whether or not more requests are at hand. It fits the second-level cache.
@@ -38,6 +38,12 @@ pub trait ReplySink: Write {
 
     /// Drops what was taken.
     fn drop_taken(&mut self) {}
+
+    /// Takes over a request that may take long, and sees to its reply. By default it does not.
+    fn set_aside(&mut self, request: Request) -> bool {
+        let _ = request;
+        false
+    }
 }
 
 impl ReplySink for Vec<u8> {}
@@ -99,6 +105,11 @@ impl<W: ReplySink> Replies<W> {
     /// Drops what was taken.
     pub(crate) fn drop_taken(&mut self) {
         self.to.drop_taken();
+    }
+
+    /// See [`ReplySink::set_aside`].
+    pub(crate) fn set_aside(&mut self, request: Request) -> bool {
+        self.to.set_aside(request)
     }
 
     /// Sends if enough waits; fails as [`send`](Self::send) in any case.

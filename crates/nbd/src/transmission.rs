@@ -6,6 +6,8 @@ mod read;
 
 use std::borrow::Cow;
 use std::io;
+use std::sync::Arc;
+use std::time::Instant;
 
 use block_device::{ByteRange, Disk, Durability, Error, ErrorKind, Geometry, ZeroMode};
 
@@ -13,6 +15,7 @@ use crate::Closing;
 use crate::errno::Errno;
 use crate::handshake::Agreement;
 use crate::limits::Limits;
+use crate::pace::FlushPace;
 use crate::protocol::{Request, command, command_flag};
 use crate::replies::{Replies, ReplySink};
 
@@ -73,7 +76,7 @@ impl Counters {
     }
 }
 
-/// The requests of one client, executed one after the other.
+/// The requests of one client, executed one after the other, but for those that a [`ReplySink`] takes over.
 ///
 /// Every request but DISC gets exactly one reply. A request that is refused has changed nothing; the data of a refused
 /// write is received and dropped, so that the connection goes on. Only a wrong magic ends it, because then nobody knows
@@ -92,6 +95,8 @@ pub struct Transmission {
     counters: Counters,
     /// Whether the host is told of short reads before they are executed.
     reads_ahead: bool,
+    /// Shared with those that execute requests of the same client.
+    flush_pace: Arc<FlushPace>,
     warned: bool,
 }
 
@@ -108,7 +113,7 @@ struct IncomingWrite {
 }
 
 /// Why a request failed, as its reply says it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Failure {
     errno: Errno,
     words: Cow<'static, str>,
@@ -141,8 +146,16 @@ impl Transmission {
             known_data: None,
             counters,
             reads_ahead: false,
+            flush_pace: Arc::default(),
             warned: false,
         }
+    }
+
+    /// Another one, for requests of the same client that this one [sets aside](ReplySink::set_aside).
+    #[must_use]
+    pub(crate) fn beside(&self) -> Self {
+        let flush_pace = Arc::clone(&self.flush_pace);
+        Self { flush_pace, ..Self::new(self.disk.clone(), self.agreement, self.limits) }
     }
 
     /// What has been done so far.
@@ -221,7 +234,8 @@ impl Transmission {
         }
     }
 
-    fn execute<W: ReplySink>(&mut self, request: &Request, replies: &mut Replies<W>) -> io::Result<()> {
+    /// Executes a request that is not a WRITE, or sets it aside.
+    pub(crate) fn execute<W: ReplySink>(&mut self, request: &Request, replies: &mut Replies<W>) -> io::Result<()> {
         if let Err(failure) = self.check(request) {
             self.finish(request.cookie, Err(failure), replies);
             return Ok(());
@@ -232,7 +246,12 @@ impl Transmission {
             return self.read(request, replies);
         }
         let force_unit_access = flags & command_flag::FUA != 0;
-        if force_unit_access || length > PIECE_BYTES as u64 || matches!(command, command::FLUSH | command::CACHE) {
+        let flushes = force_unit_access || command == command::FLUSH;
+        if flushes || length > PIECE_BYTES as u64 || command == command::CACHE {
+            let fast = command == command::FLUSH && self.flush_pace.is_fast();
+            if self.limits.background && !fast && replies.set_aside(*request) {
+                return Ok(());
+            }
             // Whatever may take long must not keep earlier replies waiting.
             replies.send()?;
         }
@@ -242,7 +261,10 @@ impl Transmission {
                 self.block_status(request, replies);
                 return Ok(());
             }
-            command::FLUSH => self.disk.flush(),
+            command::FLUSH => {
+                self.flush(&[*request], replies);
+                return Ok(());
+            }
             command::TRIM => {
                 in_steps(offset, length, STEP_BYTES, replies, |step| {
                     match self.disk.discard(step.start(), step.len()) {
@@ -271,6 +293,17 @@ impl Transmission {
         let outcome = result.map_err(|error| self.failure(&error, command, fast_only));
         self.finish(cookie, outcome, replies);
         Ok(())
+    }
+
+    /// Answers all these FLUSHes with one.
+    pub(crate) fn flush<W: ReplySink>(&mut self, requests: &[Request], replies: &mut Replies<W>) {
+        let began = Instant::now();
+        let result = self.disk.flush();
+        self.flush_pace.learn(began.elapsed());
+        let outcome = result.map_err(|error| self.failure(&error, command::FLUSH, false));
+        for request in requests {
+            self.finish(request.cookie, outcome.clone(), replies);
+        }
     }
 
     /// Everything that is wrong with a request before the disk is touched (law 5).
@@ -348,20 +381,20 @@ impl Transmission {
             (false, None) => self.piece_of(write.offset, input.len()),
         };
         if write.failure.is_none() && taken > 0 {
-            let durability = if last && write.force_unit_access {
-                replies.send()?;
-                // Its flush covers the earlier pieces too.
-                Durability::ForceUnitAccess
-            } else {
-                Durability::Cached
-            };
-            match self.disk.write(write.offset, &input[..taken], durability) {
+            match self.disk.write(write.offset, &input[..taken], Durability::Cached) {
                 Ok(()) => self.counters.bytes_written += taken as u64,
                 Err(error) => write.failure = Some(self.failure(&error, command::WRITE, false)),
             }
         }
         if last {
-            self.finish(write.cookie, write.failure.map_or(Ok(()), Err), replies);
+            match write.failure {
+                // A flush covers the earlier pieces too, and answers for all.
+                None if write.force_unit_access => {
+                    let (cookie, command) = (write.cookie, command::FLUSH);
+                    self.execute(&Request { flags: 0, command, cookie, offset: 0, length: 0 }, replies)?;
+                }
+                failure => self.finish(write.cookie, failure.map_or(Ok(()), Err), replies),
+            }
         } else {
             // Cannot pass the end of the disk while there is no failure, and does not matter when there is.
             write.offset = write.offset.saturating_add(taken as u64);

@@ -106,6 +106,9 @@ pub(crate) struct Serve {
     /// Read one after the other; otherwise the host is told first of all reads that have arrived, if they are slow
     #[arg(long, hide = true)]
     no_read_ahead: bool,
+    /// Wait for flushes and long discards; otherwise what came later is answered meanwhile
+    #[arg(long, hide = true)]
+    no_background: bool,
 }
 
 /// So that clients lose less than a twentieth of their speed.
@@ -304,6 +307,7 @@ impl Serve {
         limits.batch = !self.no_batch;
         limits.busy_poll = !self.no_busy_poll;
         limits.read_ahead = !self.no_read_ahead;
+        limits.background = !self.no_background;
         limits
     }
 

@@ -172,25 +172,35 @@ impl Client {
         self.next_cookie
     }
 
-    /// Reads the reply to a request, which must be whole and only that.
+    /// Reads the reply to a request, which must be the next one.
     pub(crate) fn reply(&mut self, cookie: u64, command: u16, length: u32) -> Reply {
+        let (answered, reply) = self.next_reply(|_| (command, length));
+        assert_eq!(answered, cookie);
+        reply
+    }
+
+    /// Reads the next reply, which must be whole and not mixed with another. `asked` knows the command and length of a request
+    /// by its cookie.
+    pub(crate) fn next_reply(&mut self, asked: impl Fn(u64) -> (u16, u32)) -> (u64, Reply) {
         let mut chunks = Vec::new();
+        let mut cookie = None;
         loop {
             let mut magic = [0; 4];
             self.stream.read_exact(&mut magic).unwrap();
             match u32::from_be_bytes(magic) {
                 SIMPLE_REPLY_MAGIC => {
-                    assert!(self.style == Style::Simple || command != command::READ, "a simple reply to a read");
                     assert!(chunks.is_empty(), "a simple reply within a structured one");
                     let mut head = [0; 12];
                     self.stream.read_exact(&mut head).unwrap();
                     let mut fields = Fields::of(&head);
                     let error = fields.u32().unwrap();
-                    assert_eq!(fields.u64(), Some(cookie));
+                    let answered = fields.u64().unwrap();
+                    let (command, length) = asked(answered);
+                    assert!(self.style == Style::Simple || command != command::READ, "a simple reply to a read");
                     let has_data = command == command::READ && error == 0;
                     let mut data = vec![0; if has_data { length as usize } else { 0 }];
                     self.stream.read_exact(&mut data).unwrap();
-                    return Reply::Simple { error, data };
+                    return (answered, Reply::Simple { error, data });
                 }
                 CHUNK_MAGIC => {
                     assert!(self.style != Style::Simple, "a chunk that was not asked for");
@@ -198,12 +208,13 @@ impl Client {
                     self.stream.read_exact(&mut head).unwrap();
                     let mut fields = Fields::of(&head);
                     let (flags, kind) = (fields.u16().unwrap(), fields.u16().unwrap());
-                    assert_eq!(fields.u64(), Some(cookie));
+                    let answered = fields.u64().unwrap();
+                    assert_eq!(*cookie.get_or_insert(answered), answered, "two replies are mixed");
                     let mut payload = vec![0; fields.u32().unwrap() as usize];
                     self.stream.read_exact(&mut payload).unwrap();
                     chunks.push(Chunk { kind, payload });
                     if flags & chunk::DONE != 0 {
-                        return Reply::Chunks(chunks);
+                        return (answered, Reply::Chunks(chunks));
                     }
                 }
                 other => panic!("{other:#x} is the magic of no reply"),

@@ -1,5 +1,6 @@
 //! The server from a client's side: byte by byte, malformed, many at once, and judged by libnbd, qemu and fio.
 
+mod background;
 mod client;
 mod handshake;
 mod many_clients;

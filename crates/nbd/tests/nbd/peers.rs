@@ -378,7 +378,7 @@ const WITHOUT_SHORT_CUTS: &str = "NBD_TEST_SERVE_WITHOUT_SHORT_CUTS";
 fn limits(short_cuts: bool) -> Limits {
     let mut limits = Limits::default();
     (limits.splice, limits.batch) = (short_cuts, short_cuts);
-    (limits.busy_poll, limits.read_ahead) = (short_cuts, short_cuts);
+    (limits.busy_poll, limits.read_ahead, limits.background) = (short_cuts, short_cuts, short_cuts);
     limits
 }
 

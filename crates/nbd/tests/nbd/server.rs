@@ -102,7 +102,7 @@ impl Gate {
         self.book.lock().unwrap().push(what);
     }
 
-    fn pass(&self) {
+    pub(crate) fn pass(&self) {
         let (state, changed) = &*self.state;
         let mut come = state.lock().unwrap();
         come.0 += 1;
