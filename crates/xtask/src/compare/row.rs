@@ -96,11 +96,13 @@ pub(crate) struct Load {
     pub(crate) clients: u32,
     /// Nothing of the file is in the system's cache at first.
     pub(crate) cold: bool,
+    /// After how many writes the client asks for a flush, 0 for never.
+    pub(crate) flush_every: u32,
 }
 
 impl Load {
     pub(crate) fn writes(self) -> bool {
-        self.rw.contains("write")
+        self.rw.contains("write") || self.rw.contains("rw")
     }
 }
 

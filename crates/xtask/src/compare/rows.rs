@@ -48,7 +48,7 @@ pub(crate) fn all(quick: bool) -> Vec<Row> {
 /// Rows for servers. The goals are about the default of ours, which looks for zeroes.
 fn served(sizes: &Sizes, place: Place) -> Vec<Row> {
     let row = |rw, block, depth, clients, ours: &[Contender], goals| {
-        let load = Load { rw, block, depth, clients, cold: false };
+        let load = Load { rw, block, depth, clients, cold: false, flush_every: 0 };
         let order = if rw.starts_with("rand") { "random" } else { "sequential" };
         let way = if load.writes() { "write" } else { "read" };
         let size = block.replace('m', "M");
@@ -92,7 +92,7 @@ fn served(sizes: &Sizes, place: Place) -> Vec<Row> {
     ];
     if place == Place::Disk {
         for depth in [16, 64] {
-            let load = Load { rw: "randread", block: "4k", depth, clients: 1, cold: true };
+            let load = Load { rw: "randread", block: "4k", depth, clients: 1, cold: true, flush_every: 0 };
             rows.push(Row {
                 name: format!("nbd-randread-4k-{depth}-uncached"),
                 title: format!("NBD random read 4k, depth {depth}, disk, not in the cache at first"),
@@ -103,6 +103,18 @@ fn served(sizes: &Sizes, place: Place) -> Vec<Row> {
                 point: None,
             });
         }
+        rows.push(Row {
+            name: "nbd-randrw-4k-8-flushed".into(),
+            title: "NBD random read and write 4k, half each, depth 8, a flush after every 64 writes, disk".into(),
+            place,
+            work: Work::Serve(
+                sizes.served,
+                Load { rw: "randrw", block: "4k", depth: 8, clients: 1, cold: false, flush_every: 64 },
+            ),
+            contenders: alone.into_iter().chain(SERVERS).collect(),
+            goals: vec![at_least(Rate, 1.2, &SERVERS)],
+            point: None,
+        });
     }
     if place == Place::Memory {
         rows.push(Row {
@@ -213,7 +225,8 @@ fn growth(sizes: &Sizes) -> Vec<Row> {
         rows.push(row(Series::CopyDisk, gib, Place::Disk, copy, &[CpAuto], vec![at_most(PeakRss, TOOL_MEMORY, &[])]));
     }
     for clients in doubled(1, 6) {
-        let load = Load { rw: "randread", block: "4k", depth: 16, clients: clients as u32, cold: false };
+        let load =
+            Load { rw: "randread", block: "4k", depth: 16, clients: clients as u32, cold: false, flush_every: 0 };
         let serve = Work::Serve(sizes.served, load);
         rows.push(row(Series::Clients, clients, Place::Memory, serve, &[NbdkitFile], Vec::new()));
     }

@@ -55,7 +55,7 @@ impl Server {
                 fs::write(
                     &configuration,
                     format!(
-                        "[generic]\nunixsock = {socket}\nlistenaddr = 127.0.0.1\nport = {port}\n[disk]\nexportname = {image}\n"
+                        "[generic]\nunixsock = {socket}\nlistenaddr = 127.0.0.1\nport = {port}\n[disk]\nexportname = {image}\nflush = true\n"
                     ),
                 )?;
                 let file = directory.join("pid");
@@ -185,6 +185,7 @@ impl Client {
             .args([format!("--rw={}", load.rw), format!("--bs={}", load.block)])
             .args([format!("--iodepth={}", load.depth), format!("--numjobs={}", load.clients)])
             .args([format!("--runtime={}ms", self.runtime.as_millis()), format!("--size={size}")])
+            .arg(format!("--fsync={}", load.flush_every))
             .stdin(Stdio::null())
             .stdout(File::create(&said)?)
             .stderr(File::create(directory.join("fio.errors"))?);
@@ -200,8 +201,13 @@ impl Client {
         // What it has to remark comes before the document.
         let document = text.find('{').map_or("", |start| &text[start..]);
         let report: serde_json::Value = serde_json::from_str(document)?;
-        let job = &report["jobs"][0][if load.writes() { "write" } else { "read" }];
-        match (job["total_ios"].as_u64(), job["runtime"].as_f64(), report["jobs"][0]["error"].as_i64()) {
+        let job = &report["jobs"][0];
+        let (reads, writes) = (&job["read"], &job["write"]);
+        let operations =
+            reads["total_ios"].as_u64().zip(writes["total_ios"].as_u64()).map(|(read, written)| read + written);
+        let milliseconds =
+            reads["runtime"].as_f64().zip(writes["runtime"].as_f64()).map(|(read, write)| read.max(write));
+        match (operations, milliseconds, job["error"].as_i64()) {
             (Some(operations @ 1..), Some(milliseconds), Some(0)) => {
                 Ok((operations, milliseconds / 1e3, ended.processor))
             }
