@@ -6,7 +6,7 @@
 //! without, when that one is waiting for requests.
 
 use std::io::{self, ErrorKind, Write};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
@@ -16,7 +16,7 @@ use crate::protocol::{Request, command};
 use crate::sys::Socket;
 use crate::{Counters, Replies, ReplySink, Transmission};
 
-/// A client that has so much under way already waits until some of it is done.
+/// More than that under way is done in turn with other requests.
 const MOST_WAITING: usize = 128;
 
 /// The way out to one client, for several threads.
@@ -27,34 +27,51 @@ pub(crate) struct Outlet<'a> {
     turn: Mutex<()>,
     /// Replies from the background that nobody has sent yet.
     finished: Mutex<Vec<u8>>,
+    /// Whether there are any, or were a moment ago.
+    is_any_finished: AtomicBool,
 }
 
 impl<'a> Outlet<'a> {
     pub(crate) fn new(socket: &'a Socket, ending: &'a Ending) -> Self {
-        Self { socket, ending, turn: Mutex::default(), finished: Mutex::default() }
+        let is_any_finished = AtomicBool::new(false);
+        Self { socket, ending, turn: Mutex::default(), finished: Mutex::default(), is_any_finished }
     }
 
-    /// The right to send, until the guard is dropped. Then [`deliver`](Self::deliver) what has come meanwhile.
-    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The right to send, until it is dropped. Then [`deliver`](Self::deliver) what has come meanwhile.
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        let guard = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        Turn { hang_up: HangUp::unless_disarmed(self.socket), _guard: guard }
     }
 
     /// What has been finished in the background, to be sent by the one whose turn it is.
     pub(crate) fn finished(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner))
+        if !self.is_any_finished.load(Ordering::SeqCst) {
+            return Vec::new();
+        }
+        let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_any_finished.store(false, Ordering::SeqCst);
+        std::mem::take(&mut *finished)
+    }
+
+    fn post(&self, bytes: &[u8]) {
+        let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        finished.extend_from_slice(bytes);
+        self.is_any_finished.store(true, Ordering::SeqCst);
     }
 
     /// Sends what has been finished in the background. Whoever sends at the moment does this afterwards: nothing is left,
     /// and nobody waits.
     pub(crate) fn deliver(&self) -> io::Result<()> {
-        while !self.finished.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        while self.is_any_finished.load(Ordering::SeqCst) {
             let _turn = match self.turn.try_lock() {
                 Ok(turn) => turn,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => return Ok(()),
             };
+            let mut hang_up = HangUp::unless_disarmed(self.socket);
             let mut socket = self.socket;
             socket.write_all(&self.finished())?;
+            hang_up.disarm();
         }
         Ok(())
     }
@@ -65,12 +82,27 @@ impl<'a> Outlet<'a> {
     }
 }
 
+/// The right to send. Lost with an error or a panic, perhaps within a reply, it ends the connection: whatever came next
+/// would be taken for the rest of that reply.
+pub(crate) struct Turn<'a> {
+    /// Dropped before the guard.
+    hang_up: HangUp<'a>,
+    _guard: MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    /// Passes it on, after whole replies.
+    pub(crate) fn end(mut self) {
+        self.hang_up.disarm();
+    }
+}
+
 /// Where the replies of a background thread go.
 struct Finished<'a>(&'a Outlet<'a>);
 
 impl Write for Finished<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.finished.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.0.post(bytes);
         Ok(bytes.len())
     }
 
@@ -107,17 +139,21 @@ impl<'scope, 'env> Background<'scope, 'env> {
         Self { scope, outlet, template: foreground.beside(), flushes: None, rest: None }
     }
 
-    /// Takes over a request, if there is a thread for it.
+    /// Takes over a request, if there is a thread for it that has not much to do already.
     pub(crate) fn take(&mut self, request: Request) -> bool {
         let flush = request.command == command::FLUSH;
         let lane = if flush { &mut self.flushes } else { &mut self.rest };
         if lane.is_none() {
             let (requests, coming) = sync_channel(MOST_WAITING);
             let (mut transmission, outlet) = (self.template.beside(), self.outlet);
+            let span = tracing::Span::current();
             let work = move || {
-                let _hung_up = HangUp(outlet.socket);
-                // It fails only if the client is gone, or cut off: the connection's own thread finds that out too.
-                let _ = if flush { all_at_once } else { one_by_one }(&coming, &mut transmission, outlet);
+                let _entered = span.entered();
+                let mut hang_up = HangUp::unless_disarmed(outlet.socket);
+                match if flush { all_at_once } else { one_by_one }(&coming, &mut transmission, outlet) {
+                    Ok(()) => hang_up.disarm(),
+                    Err(error) => tracing::debug!(%error, "the background ends"),
+                }
                 transmission.counters()
             };
             *lane = match Builder::new().name("nbd-aside".into()).spawn_scoped(self.scope, work) {
@@ -128,7 +164,7 @@ impl<'scope, 'env> Background<'scope, 'env> {
                 }
             };
         }
-        lane.as_ref().is_some_and(|lane| lane.requests.send(request).is_ok())
+        lane.as_ref().is_some_and(|lane| lane.requests.try_send(request).is_ok())
     }
 
     /// Waits until everything is done. What the threads have counted.
@@ -147,7 +183,7 @@ impl<'scope, 'env> Background<'scope, 'env> {
 
 /// One flush is for all who wait for one.
 fn all_at_once(coming: &Receiver<Request>, transmission: &mut Transmission, outlet: &Outlet<'_>) -> io::Result<()> {
-    let mut replies = Replies::new(Finished(outlet));
+    let mut replies = Replies::growing(Finished(outlet));
     while let Ok(first) = coming.recv() {
         outlet.check()?;
         let waiting: Vec<_> = std::iter::once(first).chain(coming.try_iter()).collect();
@@ -159,7 +195,7 @@ fn all_at_once(coming: &Receiver<Request>, transmission: &mut Transmission, outl
 }
 
 fn one_by_one(coming: &Receiver<Request>, transmission: &mut Transmission, outlet: &Outlet<'_>) -> io::Result<()> {
-    let mut replies = Replies::new(Finished(outlet));
+    let mut replies = Replies::growing(Finished(outlet));
     while let Ok(request) = coming.recv() {
         outlet.check()?;
         transmission.execute(&request, &mut replies)?;
@@ -169,13 +205,24 @@ fn one_by_one(coming: &Receiver<Request>, transmission: &mut Transmission, outle
     Ok(())
 }
 
-/// A panic is a mistake in a block device or here. The client must not wait for a reply that never comes.
-struct HangUp<'a>(&'a Socket);
+/// Closes a socket with its end, if not [disarmed](Self::disarm) before: what a client waits for will not come, after an error
+/// or a panic, which is a mistake in a block device or here.
+struct HangUp<'a>(Option<&'a Socket>);
+
+impl<'a> HangUp<'a> {
+    fn unless_disarmed(socket: &'a Socket) -> Self {
+        Self(Some(socket))
+    }
+
+    fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for HangUp<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.close();
+        if let Some(socket) = self.0 {
+            socket.close();
         }
     }
 }

@@ -134,14 +134,16 @@ fn take_turns(
         let began = Instant::now();
         let (consumed, next) = transmission.advance(received.pending(), replies)?;
         let done = transmission.counters().since(before);
-        transmission.read_ahead(pace.reads_ahead(done, began.elapsed()));
+        if !transmission.has_set_aside() {
+            transmission.read_ahead(pace.reads_ahead(done, began.elapsed()));
+        }
         received.consume(consumed);
         if last_round {
             transmission.stop(replies);
         }
-        replies.put(&outlet.finished());
+        replies.add_finished();
         replies.send()?;
-        drop(turn);
+        turn.end();
         outlet.deliver()?;
         match next {
             TransmissionNext::Close(closing) => return Ok(closing),
@@ -152,7 +154,8 @@ fn take_turns(
         // must not keep it from stopping.
         last_round = ending.is_stopping();
         let mut found = None;
-        if !last_round {
+        // Who waits for something in the background is not busy with replies.
+        if !last_round && !transmission.has_set_aside() {
             pace.look_away(done, socket);
             if let Some(limit) = pace.looks_for(done) {
                 found = received.look_for(socket, limit)?;
@@ -278,6 +281,10 @@ impl ReplySink for Outgoing<'_, '_, '_> {
 
     fn drop_taken(&mut self) {
         self.pipe = Pipe::NotYet;
+    }
+
+    fn finished(&mut self) -> Vec<u8> {
+        self.outlet.finished()
     }
 
     fn set_aside(&mut self, request: Request) -> bool {

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   Server::bind(listen, export, limits) -> uri(), connect_lines(), stopper() -> run() -> Served
-//!        |  one thread a connection, at most Limits::max_connections
+//!        |  one thread a connection, at most Limits::max_connections, and up to two for what may take long
 //!   connection: one receive for many requests, one send for many replies
 //!        |  bytes          `pace`: when to look for the next; `background`: what may take long, beside it
-//!   Handshake -> Agreement -> Transmission -> Replies         no sockets, no clocks: tests and fuzzing drive them too
+//!   Handshake -> Agreement -> Transmission -> Replies         no sockets: tests and fuzzing drive them too
 //!        |  offsets and lengths
 //!   block_device::Disk: bounds, alignment, read-only, sticky flush failure
 //! ```
@@ -19,17 +19,18 @@
 //!   every error except a wrong magic.
 //! - A reply to a write is sent once every connection would read the new data. A reply to FLUSH, or to a request with
 //!   FUA, is sent once the data is durable, whichever connection wrote it: nothing is cached here (law 2).
-//! - Replies come as they are done: requests behind a flush or a long discard do not wait for it ([`Limits::background`]).
+//! - Requests that a client has under way together may take effect in any order, as the protocol allows: those behind a
+//!   flush or a long discard do not wait for it ([`Limits::background`]).
 //! - A read sees every write that was acknowledged to anyone before it was asked for. Until its reply has arrived it may see
 //!   later ones too, in part: long data goes by reference from the file to the client, who copies it when it takes it
 //!   ([`Limits::splice`]). An error is known before the data is promised, and is a reply like any other.
 //! - A client's memory is bounded: see [`Limits`]. A client that is slow, silent or does not read its replies holds up
-//!   its own thread only. A handshake that takes too long is ended, or makes room for a newcomer. Who has come to its
+//!   its own threads only. A handshake that takes too long is ended, or makes room for a newcomer. Who has come to its
 //!   requests stays, however long it is silent, because its disk may be mounted: a newcomer for whom there is no place is
 //!   told so in answer to GO. Over TCP the system's keepalive finds machines that have vanished.
 //! - [`Stopper::stop`]: requests already received are executed and answered, and a write whose data is still on its way is
 //!   answered ESHUTDOWN. After [`Limits::grace`] clients are cut off: what is left of their requests is neither executed
-//!   nor answered, but for the step of at most 32 MiB that is under way. One flush ends it.
+//!   nor answered, but for the flush and the step of at most 32 MiB that are under way. One flush ends it.
 //! - The UNIX socket has mode 0600 before anybody can connect. What stands at its path is never overwritten, and at the
 //!   end the socket is removed only if it is still ours.
 //!

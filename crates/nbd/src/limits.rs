@@ -10,9 +10,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Bounds that keep clients from holding up each other, or the server's end.
 ///
-/// A connection needs one thread, or up to three, and up to 2 MiB of memory, at most 6 MiB while it is answered a read that it does not want
-/// split ("don't fragment"): by default not more than 400 MiB for all of them. More than the default of
-/// [`max_extents`](Self::max_extents) takes up to 16 bytes each on top of that.
+/// A connection needs one thread, or up to three ([`background`](Self::background)), and up to 2 MiB of memory, at most 6 MiB
+/// while it is answered a read that it does not want split ("don't fragment"): by default not more than 400 MiB for all of
+/// them. More than the default of [`max_extents`](Self::max_extents) takes up to 16 bytes each on top of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -44,8 +44,9 @@ pub struct Limits {
     /// Whether the host is told of all the reads that have arrived before the first of them is executed, while reads turn out to
     /// come from its disk and not from its cache (Linux). Default true.
     pub read_ahead: bool,
-    /// Whether what may take long is carried out in the background, while requests that came later are answered: flushes,
-    /// and discards, zeroes and reads into the cache of more than 256 KiB. Default true.
+    /// Whether what may take long is carried out in the background, while requests that came later are answered: flushes, also
+    /// those of requests with FUA, and discards, zeroes and reads into the cache of more than 256 KiB. Up to 128 flushes and
+    /// 128 others, and one flush for all that wait. Default true; flushes that turn out to be fast are done in turn.
     pub background: bool,
 }
 

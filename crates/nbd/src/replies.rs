@@ -39,7 +39,14 @@ pub trait ReplySink: Write {
     /// Drops what was taken.
     fn drop_taken(&mut self) {}
 
+    /// Replies that others have finished meanwhile, to be sent with these. By default there are none.
+    #[doc(hidden)]
+    fn finished(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
     /// Takes over a request that may take long, and sees to its reply. By default it does not.
+    #[doc(hidden)]
     fn set_aside(&mut self, request: Request) -> bool {
         let _ = request;
         false
@@ -67,6 +74,11 @@ impl<W: ReplySink> Replies<W> {
     #[must_use]
     pub fn new(to: W) -> Self {
         Self { to, bytes: vec![0; KEEP_BYTES], filled: 0 }
+    }
+
+    /// As [`new`](Self::new), for replies that are short: the buffer grows when it must.
+    pub(crate) const fn growing(to: W) -> Self {
+        Self { to, bytes: Vec::new(), filled: 0 }
     }
 
     /// Sends everything that waits.
@@ -105,6 +117,14 @@ impl<W: ReplySink> Replies<W> {
     /// Drops what was taken.
     pub(crate) fn drop_taken(&mut self) {
         self.to.drop_taken();
+    }
+
+    /// Appends what others have finished; between replies.
+    pub(crate) fn add_finished(&mut self) {
+        let finished = self.to.finished();
+        if !finished.is_empty() {
+            self.put(&finished);
+        }
     }
 
     /// See [`ReplySink::set_aside`].

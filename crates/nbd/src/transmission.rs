@@ -7,6 +7,8 @@ mod read;
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use block_device::{ByteRange, Disk, Durability, Error, ErrorKind, Geometry, ZeroMode};
@@ -95,9 +97,16 @@ pub struct Transmission {
     counters: Counters,
     /// Whether the host is told of short reads before they are executed.
     reads_ahead: bool,
-    /// Shared with those that execute requests of the same client.
-    flush_pace: Arc<FlushPace>,
-    warned: bool,
+    /// Whether a request in the last input was set aside.
+    has_set_aside: bool,
+    client: Arc<Client>,
+}
+
+/// What all know who execute requests of one client.
+#[derive(Debug, Default)]
+struct Client {
+    flush_pace: FlushPace,
+    warned: AtomicBool,
 }
 
 /// A write whose data is still arriving.
@@ -146,22 +155,27 @@ impl Transmission {
             known_data: None,
             counters,
             reads_ahead: false,
-            flush_pace: Arc::default(),
-            warned: false,
+            has_set_aside: false,
+            client: Arc::default(),
         }
     }
 
     /// Another one, for requests of the same client that this one [sets aside](ReplySink::set_aside).
     #[must_use]
     pub(crate) fn beside(&self) -> Self {
-        let flush_pace = Arc::clone(&self.flush_pace);
-        Self { flush_pace, ..Self::new(self.disk.clone(), self.agreement, self.limits) }
+        let client = Arc::clone(&self.client);
+        Self { client, ..Self::new(self.disk.clone(), self.agreement, self.limits) }
     }
 
     /// What has been done so far.
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Whether a request in the last input was [set aside](ReplySink::set_aside), and may have no answer yet.
+    pub(crate) const fn has_set_aside(&self) -> bool {
+        self.has_set_aside
     }
 
     /// From now on the host is told of all short reads in an input before the first of them is executed, or no longer: it can
@@ -184,6 +198,7 @@ impl Transmission {
         if self.reads_ahead {
             self.announce(input);
         }
+        self.has_set_aside = false;
         let mut consumed = 0;
         loop {
             let rest = &input[consumed..];
@@ -206,6 +221,7 @@ impl Transmission {
                     _ => self.execute(&request, replies)?,
                 }
             }
+            replies.add_finished();
             replies.send_if_full()?;
         }
     }
@@ -245,18 +261,21 @@ impl Transmission {
         if command == command::READ {
             return self.read(request, replies);
         }
-        let force_unit_access = flags & command_flag::FUA != 0;
-        let flushes = force_unit_access || command == command::FLUSH;
-        if flushes || length > PIECE_BYTES as u64 || command == command::CACHE {
-            let fast = command == command::FLUSH && self.flush_pace.is_fast();
-            if self.limits.background && !fast && replies.set_aside(*request) {
-                return Ok(());
-            }
+        let may_take_long = match command {
+            command::FLUSH => !self.client.flush_pace.is_fast(),
+            command::TRIM | command::WRITE_ZEROES | command::CACHE => length > PIECE_BYTES as u64,
+            _ => false,
+        };
+        if may_take_long && self.limits.background && replies.set_aside(*request) {
+            self.has_set_aside = true;
+            return Ok(());
+        }
+        if length > PIECE_BYTES as u64 || matches!(command, command::FLUSH | command::CACHE) {
             // Whatever may take long must not keep earlier replies waiting.
             replies.send()?;
         }
         let mut fast_only = false;
-        let mut result = match command {
+        let result = match command {
             command::BLOCK_STATUS => {
                 self.block_status(request, replies);
                 return Ok(());
@@ -287,19 +306,25 @@ impl Transmission {
             command::CACHE => self.cache(offset, length, replies),
             _ => unreachable!("check() knows the commands"),
         };
-        if force_unit_access && matches!(command, command::TRIM | command::WRITE_ZEROES) {
-            result = result.and_then(|()| self.disk.flush());
+        if result.is_ok() && flags & command_flag::FUA != 0 && matches!(command, command::TRIM | command::WRITE_ZEROES)
+        {
+            return self.flush_for(cookie, replies);
         }
         let outcome = result.map_err(|error| self.failure(&error, command, fast_only));
         self.finish(cookie, outcome, replies);
         Ok(())
     }
 
+    /// Answers a request that has been carried out, and demanded to be durable, as a FLUSH is answered.
+    fn flush_for<W: ReplySink>(&mut self, cookie: u64, replies: &mut Replies<W>) -> io::Result<()> {
+        self.execute(&Request { flags: 0, command: command::FLUSH, cookie, offset: 0, length: 0 }, replies)
+    }
+
     /// Answers all these FLUSHes with one.
     pub(crate) fn flush<W: ReplySink>(&mut self, requests: &[Request], replies: &mut Replies<W>) {
         let began = Instant::now();
         let result = self.disk.flush();
-        self.flush_pace.learn(began.elapsed());
+        self.client.flush_pace.learn(began.elapsed());
         let outcome = result.map_err(|error| self.failure(&error, command::FLUSH, false));
         for request in requests {
             self.finish(request.cookie, outcome.clone(), replies);
@@ -389,10 +414,7 @@ impl Transmission {
         if last {
             match write.failure {
                 // A flush covers the earlier pieces too, and answers for all.
-                None if write.force_unit_access => {
-                    let (cookie, command) = (write.cookie, command::FLUSH);
-                    self.execute(&Request { flags: 0, command, cookie, offset: 0, length: 0 }, replies)?;
-                }
+                None if write.force_unit_access => self.flush_for(write.cookie, replies)?,
                 failure => self.finish(write.cookie, failure.map_or(Ok(()), Err), replies),
             }
         } else {
@@ -445,7 +467,7 @@ impl Transmission {
     fn failure(&mut self, error: &Error, command: u16, fast_zero: bool) -> Failure {
         let errno = Errno::of(error.kind(), command, fast_zero);
         let expected = errno == Errno::NotSupported;
-        if expected || std::mem::replace(&mut self.warned, true) {
+        if expected || self.client.warned.swap(true, Relaxed) {
             tracing::debug!(%error, ?errno, "a request failed");
         } else {
             tracing::warn!(%error, ?errno, "a request failed; further failures of this connection are logged as debug");

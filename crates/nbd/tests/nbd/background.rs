@@ -1,14 +1,18 @@
 //! What takes long is carried out while later requests are answered.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::ops::ControlFlow;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use block_device::{
     BlockDevice, ByteRange, Disk, Durability, Error, ErrorKind, Extent, Geometry, Result, ZeroEffect, ZeroMode,
 };
-use nbd::protocol::command_flag::FUA;
+use nbd::protocol::command_flag::{FAST_ZERO, FUA, NO_HOLE};
 use nbd::protocol::{Request, command};
 use nbd::{Errno, Limits};
 
@@ -20,18 +24,27 @@ const LONG: u32 = 1 << 20;
 
 const REQUESTS: u64 = 2000;
 
-/// A disk whose flushes and discards come to a gate each.
+/// A disk whose flushes come to a gate, and discards and zeroes to another.
 struct Slow {
     disk: Disk,
     flushes: Gate,
     discards: Gate,
+    /// What a flush comes to.
     outcome: fn() -> Result<()>,
+    modes: Arc<Mutex<Vec<ZeroMode>>>,
+    /// How many reads succeed. With the next one the flushes go on, and it fails a little later.
+    reads: AtomicU32,
 }
 
 impl Slow {
+    fn new(outcome: fn() -> Result<()>) -> Self {
+        let (flushes, discards, modes) = Default::default();
+        Self { disk: memory(64 * MIB), flushes, discards, outcome, modes, reads: u32::MAX.into() }
+    }
+
     fn serve(limits: Limits, outcome: fn() -> Result<()>) -> (Running, Gate, Gate) {
-        let (flushes, discards) = (Gate::default(), Gate::default());
-        let slow = Self { disk: memory(64 * MIB), flushes: flushes.clone(), discards: discards.clone(), outcome };
+        let slow = Self::new(outcome);
+        let (flushes, discards) = (slow.flushes.clone(), slow.discards.clone());
         (Running::with(Disk::new(slow).unwrap(), limits), flushes, discards)
     }
 }
@@ -42,6 +55,11 @@ impl BlockDevice for Slow {
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        if self.reads.fetch_sub(1, Relaxed) == 0 {
+            self.flushes.open();
+            std::thread::sleep(Duration::from_millis(20));
+            return Err(Error::new(ErrorKind::Io, "read"));
+        }
         self.disk.read(offset, buffer)
     }
 
@@ -60,6 +78,7 @@ impl BlockDevice for Slow {
     }
 
     fn write_zeroes(&self, range: ByteRange, mode: ZeroMode) -> Result<ZeroEffect> {
+        self.modes.lock().unwrap().push(mode);
         self.discards.pass();
         self.disk.write_zeroes(range.start(), range.len(), mode, Durability::Cached)
     }
@@ -88,7 +107,10 @@ fn what_comes_after_a_flush_or_a_long_discard_is_answered_before_it() {
         if command == command::WRITE {
             client.send(&[9; 4096]);
         }
-        let gate = if matches!(command, command::TRIM | command::WRITE_ZEROES) { &discards } else { &flushes };
+        let gate = if length == LONG { &discards } else { &flushes };
+        if length < LONG {
+            discards.open();
+        }
         gate.wait_for(1);
         assert_eq!(client.write(0, 2 * MIB, &[7; 4096]), 0);
         assert_eq!(client.read(2 * MIB, 4096), [7; 4096]);
@@ -163,20 +185,119 @@ fn law2_a_flush_that_fails_fails_for_all_that_wait_for_it_and_is_counted_for_eac
 
 #[test]
 fn what_is_in_the_background_is_answered_before_the_connection_ends() {
-    for asks in [true, false] {
+    let ends: [fn(&mut Client, &Running); 3] = [
+        |client, _| {
+            client.send_request(0, command::DISC, 0, 0);
+        },
+        |client, _| client.stream.shutdown(Shutdown::Write).unwrap(),
+        |_, server| server.stopper.stop(),
+    ];
+    for end in ends {
         let (server, flushes, _) = Slow::serve(Limits::default(), || Ok(()));
         let mut client = Client::new(server.address, Style::Simple);
         let flush = client.send_request(0, command::FLUSH, 0, 0);
         flushes.wait_for(1);
-        if asks {
-            client.send_request(0, command::DISC, 0, 0);
-        } else {
-            server.stopper.stop();
-        }
+        end(&mut client, &server);
         flushes.open();
         assert_eq!(client.reply(flush, command::FLUSH, 0).error(), 0);
         assert!(client.is_closed());
     }
+}
+
+#[test]
+fn after_a_reply_that_was_cut_short_nothing_more_is_sent() {
+    // A long read is read twice, in four pieces: the second time it is being sent already.
+    let mut slow = Slow::new(|| Ok(()));
+    slow.reads = AtomicU32::new(6);
+    let flushes = slow.flushes.clone();
+    let server = Running::new(Disk::new(slow).unwrap());
+    let mut client = Client::new(server.address, Style::Simple);
+    client.send_request(0, command::FLUSH, 0, 0);
+    flushes.wait_for(1);
+    client.send_request(0, command::READ, 0, LONG);
+    let mut received = Vec::new();
+    // A reset is an end too.
+    let _ = client.stream.read_to_end(&mut received);
+    assert!(received.len() < LONG as usize, "{}", received.len());
+    assert!(received.iter().skip(16).all(|&byte| byte == 0), "another reply within that of the read");
+}
+
+#[test]
+fn a_full_background_keeps_no_reply_waiting() {
+    let (server, flushes, discards) = Slow::serve(Limits::default(), || Ok(()));
+    flushes.open();
+    let mut client = Client::new(server.address, Style::Simple);
+    let read = client.send_request(0, command::READ, 0, 512);
+    let others = [(); 140].map(|()| client.send_request(0, command::TRIM, 0, LONG));
+    assert_eq!(client.reply(read, command::READ, 512).error(), 0);
+    discards.open();
+    for _ in others {
+        assert_eq!(client.next_reply(|_| (command::TRIM, LONG)).1.error(), 0);
+    }
+    assert_eq!(server.stop().unwrap().counters.failed, 0);
+}
+
+#[test]
+fn what_is_finished_is_sent_between_the_reads_of_a_busy_client() {
+    let (server, flushes, _) = Slow::serve(Limits::default(), || Ok(()));
+    let mut client = Client::new(server.address, Style::Simple);
+    let flush = client.send_request(0, command::FLUSH, 0, 0);
+    flushes.wait_for(1);
+    const READS: usize = 64;
+    let length = 4 * LONG;
+    for _ in 0..READS {
+        client.send_request(0, command::READ, 0, length);
+    }
+    flushes.open();
+    let asked = |cookie| if cookie == flush { (command::FLUSH, 0) } else { (command::READ, length) };
+    let place = (0..=READS).find(|_| client.next_reply(asked).0 == flush).expect("the flush is answered");
+    assert!(place < READS / 2, "as number {place}");
+}
+
+#[test]
+fn a_map_is_told_while_a_long_discard_is_under_way() {
+    let (server, flushes, discards) = Slow::serve(Limits::default(), || Ok(()));
+    flushes.open();
+    let mut client = Client::new(server.address, Style::WithMap);
+    let discard = client.send_request(0, command::TRIM, 0, LONG);
+    discards.wait_for(1);
+    for flags in [0, FUA] {
+        assert_eq!(client.request(flags, command::BLOCK_STATUS, 0, 64 << 20).extents().len(), 1);
+    }
+    discards.open();
+    assert_eq!(client.reply(discard, command::TRIM, LONG).error(), 0);
+}
+
+#[test]
+fn zeroes_reach_the_device_as_they_were_asked_for() {
+    for (flags, may_unmap, fast_only) in
+        [(0, true, false), (NO_HOLE, false, false), (FAST_ZERO, true, true), (NO_HOLE | FAST_ZERO | FUA, false, true)]
+    {
+        let slow = Slow::new(|| Ok(()));
+        let modes = Arc::clone(&slow.modes);
+        slow.flushes.open();
+        slow.discards.open();
+        let server = Running::new(Disk::new(slow).unwrap());
+        let mut client = Client::new(server.address, Style::Simple);
+        client.request(flags, command::WRITE_ZEROES, 0, LONG);
+        assert_eq!(*modes.lock().unwrap(), [ZeroMode { may_unmap, fast_only }]);
+    }
+}
+
+#[test]
+fn of_a_client_that_is_gone_little_more_is_carried_out() {
+    let (server, flushes, discards) = Slow::serve(Limits::default(), || Ok(()));
+    flushes.open();
+    let mut client = Client::new(server.address, Style::Simple);
+    for _ in 0..100 {
+        client.send_request(0, command::TRIM, 0, LONG);
+    }
+    discards.wait_for(1);
+    drop(client);
+    discards.open();
+    server.stop().unwrap();
+    // Over TCP the first reply to someone who is gone still goes out.
+    assert!(discards.come() < 50, "{}", discards.come());
 }
 
 #[test]
