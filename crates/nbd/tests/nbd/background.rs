@@ -32,7 +32,7 @@ struct Slow {
     /// What a flush comes to.
     outcome: fn() -> Result<()>,
     modes: Arc<Mutex<Vec<ZeroMode>>>,
-    /// How many reads succeed. With the next one the flushes go on, and it fails a little later.
+    /// How many reads succeed. The next one fails, and a little later the flushes go on.
     reads: AtomicU32,
 }
 
@@ -56,8 +56,11 @@ impl BlockDevice for Slow {
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         if self.reads.fetch_sub(1, Relaxed) == 0 {
-            self.flushes.open();
-            std::thread::sleep(Duration::from_millis(20));
+            let flushes = self.flushes.clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(50));
+                flushes.open();
+            });
             return Err(Error::new(ErrorKind::Io, "read"));
         }
         self.disk.read(offset, buffer)
@@ -227,12 +230,15 @@ fn a_full_background_keeps_no_reply_waiting() {
     let (server, flushes, discards) = Slow::serve(Limits::default(), || Ok(()));
     flushes.open();
     let mut client = Client::new(server.address, Style::Simple);
-    let read = client.send_request(0, command::READ, 0, 512);
-    let others = [(); 140].map(|()| client.send_request(0, command::TRIM, 0, LONG));
-    assert_eq!(client.reply(read, command::READ, 512).error(), 0);
+    const TRIMS: usize = 140;
+    let trim = Request { flags: 0, command: command::TRIM, cookie: 2, offset: 0, length: LONG };
+    let read = Request { cookie: 1, command: command::READ, length: 512, ..trim };
+    // At once, so that they are one batch.
+    client.send(&[&read.encode()[..], &trim.encode().repeat(TRIMS)].concat());
+    assert_eq!(client.reply(1, command::READ, 512).error(), 0);
     discards.open();
-    for _ in others {
-        assert_eq!(client.next_reply(|_| (command::TRIM, LONG)).1.error(), 0);
+    for _ in 0..TRIMS {
+        assert_eq!(client.reply(2, command::TRIM, LONG).error(), 0);
     }
     assert_eq!(server.stop().unwrap().counters.failed, 0);
 }
@@ -245,13 +251,14 @@ fn what_is_finished_is_sent_between_the_reads_of_a_busy_client() {
     flushes.wait_for(1);
     const READS: usize = 64;
     let length = 4 * LONG;
-    for _ in 0..READS {
-        client.send_request(0, command::READ, 0, length);
-    }
+    let read = Request { flags: 0, command: command::READ, cookie: 1, offset: 0, length };
+    // At once, so that they are one batch.
+    client.send(&read.encode().repeat(READS));
+    assert_eq!(client.reply(1, command::READ, length).error(), 0);
     flushes.open();
     let asked = |cookie| if cookie == flush { (command::FLUSH, 0) } else { (command::READ, length) };
-    let place = (0..=READS).find(|_| client.next_reply(asked).0 == flush).expect("the flush is answered");
-    assert!(place < READS / 2, "as number {place}");
+    let place = (2..=READS + 1).find(|_| client.next_reply(asked).0 == flush).expect("the flush is answered");
+    assert!(place < READS, "as number {place}");
 }
 
 #[test]
