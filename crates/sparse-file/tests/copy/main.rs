@@ -6,7 +6,7 @@ mod layout;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use layout::{DENSE, Layout, MIB, Part, assert_same_content, holes};
+use layout::{DENSE, KIB, Layout, MIB, Part, assert_same_content, holes};
 use proptest::prelude::*;
 use sparse_file::{
     Access, CopyMethod, CopyObserver, CopyOptions, CopyReport, Error, ErrorKind, Result, SparseFile, copy,
@@ -132,6 +132,19 @@ proptest! {
 }
 
 #[cfg(unix)]
+#[test]
+fn a_copy_is_flushed_unless_told_otherwise_says_so_and_is_whole_either_way() {
+    assert!(!CopyOptions::default().no_flush);
+    for no_flush in [false, true] {
+        let desk = Desk::with(&[Part::Data(256 * KIB), Part::Hole(MIB), Part::Data(4 * KIB)]);
+        let report = desk.copy(CopyOptions { no_flush, verify: true, keep_times: true, ..usual() }).unwrap();
+        assert_eq!((report.flushed, report.verified), (!no_flush, true));
+        assert!(adds_up(&report), "{report:?}");
+        assert_same_content(&desk.source, &desk.destination);
+        assert!(!desk.partial().exists());
+    }
+}
+
 #[test]
 fn law1_data_written_into_allocated_space_and_not_flushed_is_not_taken_for_a_hole() {
     let desk = Desk::with(&[Part::Hole(4 * MIB)]);
