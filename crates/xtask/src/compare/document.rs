@@ -61,7 +61,7 @@ fn measured(
 
 const LEGEND: &str = "\"CPU each\" is what the server took for an operation, its children's time too: for 1 MiB rows that is per MiB; \
 \"client's\" is what fio took, the same on all rows if the servers were alike. \"wall\" is from the start of a program to its end, \
-\"flushed\" until what it changed is flushed as well: sparsedisk flushes before it ends, but with --no-flush, and the peers leave that to the system. \
+\"flushed\" until what it changed is flushed as well: sparsedisk flushes before it ends; the peers, and sparsedisk with --no-flush, leave that to the system. \
 \"peak\" is the resident set at its largest, mapped pages of files among it; of a server with a process for each client, of its largest";
 
 fn facts(out: &mut String, machine: &Machine, scale: Scale) -> fmt::Result {
@@ -78,7 +78,7 @@ fn facts(out: &mut String, machine: &Machine, scale: Scale) -> fmt::Result {
     fact(
         "rounds",
         &format!(
-            "{} of {} s under fio, {} of tools; but {LEAST} at least and no more than fit into {} s, where that is said",
+            "{} of {} s under fio, {} of tools; fewer, but {LEAST} at least, where they would take more than {} s",
             scale.rounds,
             scale.runtime.as_secs_f64(),
             scale.tool_rounds,
