@@ -6,7 +6,7 @@ mod layout;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use layout::{DENSE, KIB, Layout, MIB, Part, assert_same_content, holes};
+use layout::{DENSE, Layout, MIB, Part, assert_same_content, holes};
 use proptest::prelude::*;
 use sparse_file::{
     Access, CopyMethod, CopyObserver, CopyOptions, CopyReport, Error, ErrorKind, Result, SparseFile, copy,
@@ -136,7 +136,7 @@ proptest! {
 fn a_copy_is_flushed_unless_told_otherwise_says_so_and_is_whole_either_way() {
     assert!(!CopyOptions::default().no_flush);
     for no_flush in [false, true] {
-        let desk = Desk::with(&[Part::Data(256 * KIB), Part::Hole(MIB), Part::Data(4 * KIB)]);
+        let desk = Desk::with(&[Part::Data(MIB), Part::Hole(MIB), Part::Data(4096)]);
         let report = desk.copy(CopyOptions { no_flush, verify: true, keep_times: true, ..usual() }).unwrap();
         assert_eq!((report.flushed, report.verified), (!no_flush, true));
         assert!(adds_up(&report), "{report:?}");
