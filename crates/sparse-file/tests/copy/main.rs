@@ -131,7 +131,6 @@ proptest! {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn a_copy_is_flushed_unless_told_otherwise_says_so_and_is_whole_either_way() {
     assert!(!CopyOptions::default().no_flush);
@@ -145,6 +144,7 @@ fn a_copy_is_flushed_unless_told_otherwise_says_so_and_is_whole_either_way() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn law1_data_written_into_allocated_space_and_not_flushed_is_not_taken_for_a_hole() {
     let desk = Desk::with(&[Part::Hole(4 * MIB)]);
