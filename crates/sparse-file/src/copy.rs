@@ -12,7 +12,9 @@
 //! ```
 //!
 //! The name of the destination appears only when the whole copy is on disk under it. Until then, and after a failure,
-//! there is `DST.partial`; it is never continued, because nothing in it says from which source it came.
+//! there is `DST.partial`; it is never continued, because nothing in it says from which source it came. Both flushes, of
+//! the content and of the name, are left out with [`CopyOptions::no_flush`]: then the name stands for a whole copy as long
+//! as the host does not crash.
 
 mod partial;
 pub(crate) mod rewrite;
@@ -43,6 +45,12 @@ pub struct CopyOptions {
     pub verify: bool,
     /// Give the copy the times of last access and modification of the source.
     pub keep_times: bool,
+    /// Leave it to the system when the copy is written to the storage, as `cp` does: flush neither the content nor the name.
+    ///
+    /// The name still appears only when the copy is whole, and a crash of this program alone does no more harm than with a
+    /// flush. But after a power cut or a crash of the host within the next seconds the copy may stand under its name, at its full
+    /// length, and not be whole; and nobody is told of an error that the host meets while it writes.
+    pub no_flush: bool,
 }
 
 /// Sees a copy while it runs, on the thread that called [`copy`].
@@ -116,8 +124,10 @@ pub struct CopyReport {
     pub stream_bytes: u64,
     /// Named streams of the source that the destination has no place for.
     pub streams_left_out: u64,
-    /// What the destination occupies, as its file system says after the flush; named streams apart.
+    /// What the destination occupies, as its file system says at the end (after the flush); named streams apart.
     pub allocated_bytes: u64,
+    /// Content and name were made durable. `false` only with [`CopyOptions::no_flush`].
+    pub flushed: bool,
     /// The two were read again and are equal.
     pub verified: bool,
 }
@@ -135,8 +145,9 @@ pub struct CopyReport {
 /// The source is held with a shared lock. Writers that know no locks are noticed by its length and times, before and
 /// after.
 ///
-/// When this returns, content and name are on disk. Before, they are in `destination` with `.partial` appended. A copy
-/// that fails or is stopped leaves that file, and the error says so; one that fails before its first byte removes it.
+/// When this returns, content and name are on disk, unless [`CopyOptions::no_flush`] leaves that to the system. Before, the
+/// content is in `destination` with `.partial` appended. A copy that fails or is stopped leaves that file, and the error
+/// says so; one that fails before its first byte removes it.
 ///
 /// # Errors
 /// [`ErrorKind::AlreadyExists`] for anything named as the destination or its `.partial`: neither is touched;
@@ -185,6 +196,7 @@ pub fn copy_file(
     match fill_unchanged(source, &target, before, cloned, options, observer)
         .and_then(|report| partial.finish(destination).map(|()| report))
     {
+        Ok(report) if options.no_flush => Ok(report),
         Ok(report) => sync_name(destination).map(|()| report),
         Err(error) => Err(partial.left(error)),
     }
@@ -275,7 +287,11 @@ fn fill(
     if let (Some(times), Some(target_file)) = (times, target.as_file()) {
         target_file.set_times(times).map_err(|error| target.failed("change", error))?;
     }
-    target.sync()?;
+    if options.no_flush {
+        hand_over(target)?
+    } else {
+        target.sync()?
+    }
     if options.verify {
         verify::compare(source, target, &mut walk)?;
     }
@@ -292,8 +308,14 @@ fn fill(
         stream_bytes: 0,
         streams_left_out: 0,
         allocated_bytes: target.allocated_bytes()?,
+        flushed: !options.no_flush,
         verified: options.verify,
     })
+}
+
+/// Ends the writing without a flush.
+fn hand_over(target: &SparseFile) -> Result<()> {
+    target.as_file().map_or(Ok(()), sys::hand_over).map_err(|error| target.failed("write", error))
 }
 
 /// Shares the source's extents. `false` where that cannot be done, or is not what was asked for.

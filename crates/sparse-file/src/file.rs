@@ -150,7 +150,7 @@ impl SparseFile {
         self.backing.sync().map_err(os)
     }
 
-    /// Refuses a new, empty file that would occupy its whole length (law 10).
+    /// Refuses a new, empty file that would occupy its whole length (law 10). Otherwise its length is yet to be set.
     pub(crate) fn refuse_without_holes(&self, operation: &'static str, what: &str) -> Result<()> {
         if self.backing.leaves_holes().map_err(|error| self.failed("probe", error))? {
             return Ok(());

@@ -156,7 +156,8 @@ impl Volume {
 
     /// Copies `source` to the new file `path` on this volume, as [`copy`](crate::copy) does: data extents, from front to
     /// back. Where it fails nothing of that name is left; after a kill, or where the host did not let the volume save its
-    /// state, a part of it may stand there at full length.
+    /// state, a part of it may stand there at full length. With [`CopyOptions::no_flush`] the copy is saved with the volume, by
+    /// [`sync`](Self::sync) or when the last user of the volume goes.
     ///
     /// # Errors
     /// As [`copy`](crate::copy); [`ErrorKind::Unsupported`] for [`CopyOptions::keep_times`].

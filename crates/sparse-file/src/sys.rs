@@ -24,6 +24,7 @@
 //!   fn read_once_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize>    // what was not cached is not afterwards
 //!   fn write_at(file: &File, offset: u64, data: &[u8]) -> io::Result<usize>
 //!   fn sync(file: &File) -> io::Result<()>
+//!   fn hand_over(file: &File) -> io::Result<()>      // tells what closing it would tell; makes nothing durable
 //! the map
 //!   struct Mapper<'a>
 //!   fn Mapper::new(file: &'a File) -> Self
@@ -31,7 +32,7 @@
 //! space
 //!   const WITH_HOLES: &str               // file systems that have holes, for advice
 //!   const NEEDS_MARK: bool
-//!   fn leaves_holes(file: &File) -> io::Result<bool>    // for a new, empty file; it is empty again afterwards
+//!   fn leaves_holes(file: &File) -> io::Result<bool>    // for a new, empty file; it has another length afterwards
 //!   const ALLOCATED_SOURCE: &str
 //!   fn allocated_bytes(file: &File) -> io::Result<u64>
 //!   fn free_bytes(file: &File) -> io::Result<u64>

@@ -10,7 +10,8 @@
 //!
 //! What makes it fair:
 //! - The contenders take turns: each round runs each of them once, in another order each time, and rounds are short. A ratio is
-//!   the median of the rounds' ratios, so a slow minute of the machine, which slows all of a round, does not count.
+//!   the median of the rounds' ratios, so a slow minute of the machine, which slows all of a round, does not count. A row whose
+//!   rounds take long has fewer of them (`rounds`).
 //! - Everybody gets the same file, in the file cache, after a first round that does not count.
 //! - Processor time is what the system accounts to the process, its ended threads and children, to the microsecond. It is what
 //!   to believe on a busy machine.
@@ -38,6 +39,7 @@ mod machine;
 mod outcome;
 mod plot;
 mod report;
+mod rounds;
 mod row;
 mod rows;
 mod runner;
@@ -57,9 +59,12 @@ pub(crate) struct Compare {
     /// Name the rows, and do nothing
     #[arg(long)]
     list: bool,
-    /// How often each contender runs [default: servers 15, tools 7; 7 and 3 with --quick]
+    /// How often each contender runs, at most [default: servers 15, tools 7; 7 and 3 with --quick]
     #[arg(long)]
     rounds: Option<usize>,
+    /// How many seconds a row may take, about: slow ones have fewer rounds, but three
+    #[arg(long, value_name = "SECONDS", default_value_t = 90.0)]
+    budget: f64,
     /// How long fio runs each time [default: 1, or 0.5 with --quick]
     #[arg(long)]
     seconds: Option<f64>,
@@ -107,6 +112,7 @@ impl Compare {
             rounds: self.rounds.unwrap_or(if self.quick { 7 } else { 15 }).max(1),
             tool_rounds: self.rounds.unwrap_or(if self.quick { 3 } else { 7 }).max(1),
             runtime: Duration::try_from_secs_f64(self.seconds.unwrap_or(if self.quick { 0.5 } else { 1.0 }))?,
+            budget: Duration::try_from_secs_f64(self.budget)?,
             quick: self.quick,
         };
         let mut machine = Machine::look(&root, &ours, &self.memory, &disk, &rows);

@@ -20,7 +20,8 @@ use crate::size::{Bytes, Many};
 ///
 /// By sharing extents where the file system can, otherwise data extent by data extent. An existing file is never overwritten.
 /// Until it is whole the copy is named DST.partial; an interrupted copy is not continued. On NTFS the named streams of
-/// SRC come along, each with its own holes; SRC and DST may also name a stream themselves, FILE:STREAM.
+/// SRC come along, each with its own holes; SRC and DST may also name a stream themselves, FILE:STREAM. When it is done
+/// the copy is on the storage, and survives a power cut, unless --no-flush leaves that to the system.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -45,6 +46,10 @@ pub(crate) struct Copy {
     /// Keep the times of last access and modification
     #[arg(long)]
     keep_times: bool,
+    /// Leave writing the copy out to the system, as cp does. Sooner done; but after a power cut or a crash of the host
+    /// DST may be there and not be whole
+    #[arg(long)]
+    no_flush: bool,
 }
 
 #[derive(Serialize)]
@@ -60,6 +65,7 @@ struct Document {
     streams_copied: u64,
     stream_bytes: u64,
     streams_left_out: u64,
+    flushed: bool,
     verified: bool,
 }
 
@@ -80,8 +86,8 @@ impl CopyObserver for Observer<'_> {
 
 impl Copy {
     pub(crate) fn run(&self, context: &Context) -> Result<(), Failure> {
-        let Self { detect_zeroes, dense, verify, keep_times, .. } = *self;
-        let options = CopyOptions { detect_zeroes, dense, verify, keep_times };
+        let Self { detect_zeroes, dense, verify, keep_times, no_flush, .. } = *self;
+        let options = CopyOptions { detect_zeroes, dense, verify, keep_times, no_flush };
         let host = context.host()?;
         let on_this_machine = matches!(host, Host::System);
         if on_this_machine && self.destination.is_dir() {
@@ -110,6 +116,7 @@ impl Copy {
             streams_copied: report.streams_copied,
             stream_bytes: report.stream_bytes,
             streams_left_out: report.streams_left_out,
+            flushed: report.flushed,
             verified: report.verified,
         };
         if report.streams_left_out > 0 {
@@ -137,6 +144,9 @@ impl Copy {
             }
             if report.verified {
                 write!(out, ", verified")?;
+            }
+            if !report.flushed {
+                write!(out, ", not flushed")?;
             }
             writeln!(out, "; {} allocated (method: {})", Bytes(report.allocated_bytes), report.method.name())
         })

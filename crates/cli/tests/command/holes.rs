@@ -256,6 +256,23 @@ copied disk.img to third.img: [..] of holes kept; [..] allocated (method: [..])
 }
 
 #[test]
+fn a_copy_that_is_not_flushed_says_so() {
+    let room = Room::new();
+    let image = room.create("disk.img", "8MiB");
+    write_data(&image, MIB, MIB);
+    assert_eq!(room.json(&["copy", "disk.img", "flushed.img"])["flushed"], true);
+    let copied = room.json(&["copy", "--no-flush", "--verify", "disk.img", "copy.img"]);
+    assert_eq!((&copied["flushed"], &copied["verified"]), (&false.into(), &true.into()));
+    assert_eq!(std::fs::read(&image).unwrap(), std::fs::read(room.path("copy.img")).unwrap(), "law 1");
+    room.snap(&["copy", "--no-flush", "--verify", "disk.img", "third.img"]).success().stdout_eq(str![[r#"
+copied disk.img to third.img: [..] of holes kept, verified, not flushed; [..] allocated (method: [..])
+
+"#]]);
+    let help = room.run(&["copy", "--help"]).out();
+    assert!(help.contains("--no-flush") && help.contains("power cut"), "{help}");
+}
+
+#[test]
 fn quiet_says_only_what_was_asked_for() {
     let room = Room::new();
     assert_eq!(room.run(&["create", "-q", "disk.img", "--size", "8MiB"]).out(), "");

@@ -131,7 +131,8 @@ copied disk.img to copy.img: 8 MiB copied, 0 B of holes kept, verified; 8 MiB al
 "#]]);
     let long = "n".repeat(255);
     room.json(&["copy", "--dense", "disk.img", &long]);
-    for copy in ["copy.img", &long] {
+    assert_eq!(room.json(&["copy", "--dense", "--no-flush", "disk.img", "unflushed.img"])["flushed"], false);
+    for copy in ["copy.img", &long, "unflushed.img"] {
         assert_eq!(fs::read(room.path(copy)).unwrap(), fs::read(&image).unwrap(), "law 1");
     }
     assert_eq!(room.json_error(1, &["copy", "--dense", "disk.img", "copy.img"])["kind"], "already_exists");

@@ -1,6 +1,7 @@
-//! Linux, through `rustix`; `libc` only for leases, which `rustix` lacks.
+//! Linux, through `rustix`; `libc` only for what `rustix` lacks: leases, and close(2) that tells.
 
 mod cache;
+mod closing;
 mod copying;
 mod holder;
 mod lease;
@@ -23,6 +24,7 @@ use crate::ntfs::{Facts, StreamName};
 use crate::{ByteRange, Error, ErrorKind, Result};
 
 pub(crate) use cache::read_once_at;
+pub(crate) use closing::hand_over;
 pub(crate) use copying::{Stamp, copy_mode, rename_new, stamp};
 pub(crate) use holder::{holder, sees_everybody, writer};
 pub(crate) use lease::{Lease, lease};

@@ -131,6 +131,19 @@ proptest! {
     }
 }
 
+#[test]
+fn a_copy_is_flushed_unless_told_otherwise_says_so_and_is_whole_either_way() {
+    assert!(!CopyOptions::default().no_flush);
+    for no_flush in [false, true] {
+        let desk = Desk::with(&[Part::Data(MIB), Part::Hole(MIB), Part::Data(4096)]);
+        let report = desk.copy(CopyOptions { no_flush, verify: true, keep_times: true, ..usual() }).unwrap();
+        assert_eq!((report.flushed, report.verified), (!no_flush, true));
+        assert!(adds_up(&report), "{report:?}");
+        assert_same_content(&desk.source, &desk.destination);
+        assert!(!desk.partial().exists());
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn law1_data_written_into_allocated_space_and_not_flushed_is_not_taken_for_a_hole() {

@@ -5,7 +5,7 @@ use sparse_file::forecast::{Forecast, Risk};
 use sparse_file::{Access, Allocation, CopyMethod, CopyOptions, ErrorKind, SparseFile, copy_file};
 
 use crate::layout::{self, DENSE, assert_same_content};
-use crate::{KIB, MIB, REAL, content, directory, map, volume};
+use crate::{KIB, MIB, REAL, again, content, directory, map, volume};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
@@ -72,6 +72,32 @@ fn a_copy_on_the_volume_and_a_dense_one() {
     assert!(content(&copy) == content(&source));
     let error = volume.copy_file(&source, "a.img".as_ref(), &CopyOptions::default(), &mut ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+}
+
+#[test]
+fn law2_a_copy_is_saved_when_it_is_done_unless_that_is_left_to_whoever_saves_the_volume() {
+    let dir = directory();
+    let volume = volume(dir.path(), 4 * KIB, 16 * MIB);
+    for name in ["a.img", "a.img:stream"] {
+        let file = volume.create_file(name.as_ref(), MIB, Allocation::Sparse).unwrap();
+        file.write_at(300 * KIB, &[9; 5000]).unwrap();
+    }
+    let source = volume.open_file("a.img".as_ref(), Access::ReadOnly).unwrap();
+    let saved = || std::fs::read(dir.path().join("volume.state")).unwrap();
+    for (no_flush, name) in [(true, "b.img"), (false, "c.img")] {
+        let options = CopyOptions { no_flush, verify: true, ..CopyOptions::default() };
+        let report = volume.copy_file(&source, name.as_ref(), &options, &mut ()).unwrap();
+        assert_eq!((report.flushed, report.verified, report.streams_copied), (!no_flush, true, 1));
+        let so_far = saved();
+        volume.sync().unwrap();
+        assert_eq!(saved() != so_far, no_flush, "{name}: whether something was left to save");
+    }
+    let original = content(&source);
+    drop((source, volume));
+    let volume = again(dir.path());
+    for name in ["b.img", "c.img", "b.img:stream", "c.img:stream"] {
+        assert!(content(&volume.open_file(name.as_ref(), Access::ReadOnly).unwrap()) == original, "{name}");
+    }
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub(crate) enum Contender {
     Ours,
     /// sparsedisk, told not to look for zeroes in what is written.
     OursStoringZeroes,
+    /// sparsedisk, told to leave the flush to the system, as its peers do.
+    OursUnflushed,
     NbdkitFile,
     NbdServer,
     QemuNbdThreads,
@@ -30,6 +32,7 @@ impl Contender {
         match self {
             Self::Ours => "sparsedisk",
             Self::OursStoringZeroes => "sparsedisk --no-detect-zeroes",
+            Self::OursUnflushed => "sparsedisk --no-flush",
             Self::NbdkitFile => "nbdkit file",
             Self::NbdServer => "nbd-server",
             Self::QemuNbdThreads => "qemu-nbd threads",
@@ -44,13 +47,13 @@ impl Contender {
     }
 
     pub(crate) const fn is_ours(self) -> bool {
-        matches!(self, Self::Ours | Self::OursStoringZeroes)
+        matches!(self, Self::Ours | Self::OursStoringZeroes | Self::OursUnflushed)
     }
 
     /// The file name of the peer's program; `None` for ours.
     pub(crate) const fn program(self) -> Option<&'static str> {
         Some(match self {
-            Self::Ours | Self::OursStoringZeroes => return None,
+            Self::Ours | Self::OursStoringZeroes | Self::OursUnflushed => return None,
             Self::NbdkitFile => "nbdkit",
             Self::NbdServer => "nbd-server",
             Self::QemuNbdThreads | Self::QemuNbdUring => "qemu-nbd",

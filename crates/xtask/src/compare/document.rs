@@ -9,6 +9,7 @@ use super::machine::Machine;
 use super::outcome::{Judged, Outcome};
 use super::plot;
 use super::report::{number, with_spread};
+use super::rounds::LEAST;
 use super::runner::Scale;
 use super::sample::{Measure, Spread};
 use super::series::Growth;
@@ -48,7 +49,8 @@ fn measured(
         "Medians, and how far from them the quartiles lie, between which the middle half of the runs is. {LEGEND}."
     )?;
     for outcome in outcomes.iter().filter(|outcome| outcome.point.is_none()) {
-        writeln!(out, "\n### {}\n\n`cargo xtask compare {}`\n", outcome.title, outcome.name)?;
+        let fewer = outcome.rounds.if_fewer().map_or_else(String::new, |fewer| format!("; {fewer}"));
+        writeln!(out, "\n### {}\n\n`cargo xtask compare {}`{fewer}\n", outcome.title, outcome.name)?;
         table(out, outcome)?;
     }
     for growth in growth {
@@ -59,7 +61,7 @@ fn measured(
 
 const LEGEND: &str = "\"CPU each\" is what the server took for an operation, its children's time too: for 1 MiB rows that is per MiB; \
 \"client's\" is what fio took, the same on all rows if the servers were alike. \"wall\" is from the start of a program to its end, \
-\"flushed\" until what it changed is flushed as well: sparsedisk flushes before it ends, the peers leave that to the system. \
+\"flushed\" until what it changed is flushed as well: sparsedisk flushes before it ends; the peers, and sparsedisk with --no-flush, leave that to the system. \
 \"peak\" is the resident set at its largest, mapped pages of files among it; of a server with a process for each client, of its largest";
 
 fn facts(out: &mut String, machine: &Machine, scale: Scale) -> fmt::Result {
@@ -75,7 +77,13 @@ fn facts(out: &mut String, machine: &Machine, scale: Scale) -> fmt::Result {
     fact("load average before and after", &format!("{} and {}", machine.load.0, machine.load.1))?;
     fact(
         "rounds",
-        &format!("{} of {} s under fio, {} of tools", scale.rounds, scale.runtime.as_secs_f64(), scale.tool_rounds),
+        &format!(
+            "{} of {} s under fio, {} of tools; fewer, but {LEAST} at least, where they would take more than {} s",
+            scale.rounds,
+            scale.runtime.as_secs_f64(),
+            scale.tool_rounds,
+            scale.budget.as_secs_f64()
+        ),
     )?;
     fact("sparsedisk", &format!("{}, {}, `--release`", machine.ours, machine.rustc))?;
     for peer in &machine.peers {
@@ -99,14 +107,13 @@ fn goals(out: &mut String, outcomes: &[Outcome], growth: &[Growth]) -> fmt::Resu
     )?;
     writeln!(out, "| work | goal | of | reached | |\n| --- | --- | --- | --- | --- |")?;
     for (outcome, judged) in judged() {
-        let bound = judged.goal.bound.in_words();
         let verdict = match judged.met {
             Some(true) => "met",
             Some(false) => "**missed**",
             None => "**not measured**",
         };
-        let (title, measure) = (&outcome.title, judged.goal.measure.in_words());
-        writeln!(out, "| {title} | {measure} {bound} | {} | {} | {verdict} |", of(judged), reached(judged))?;
+        let (title, goal) = (&outcome.title, judged.goal.in_words());
+        writeln!(out, "| {title} | {goal} | {} | {} | {verdict} |", of(judged), reached(judged))?;
     }
     for growth in growth {
         let Some((who, factor)) = growth
@@ -184,6 +191,14 @@ fn series(out: &mut String, growth: &Growth) -> fmt::Result {
             }
         }
         writeln!(out)?;
+    }
+    let fewer: Vec<String> = growth
+        .outcomes
+        .iter()
+        .filter_map(|(amount, outcome)| Some(format!("{}: {}", number(*amount), outcome.rounds.if_fewer()?)))
+        .collect();
+    if !fewer.is_empty() {
+        writeln!(out, "\n{}.", fewer.join("; "))?;
     }
     let factors: Vec<String> = contenders
         .iter()

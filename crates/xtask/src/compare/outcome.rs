@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::contender::Contender;
+use super::rounds::Rounds;
 use super::row::{Bound, Goal, Place, Point};
 use super::sample::{Measure, Sample, Spread};
 
@@ -13,6 +14,7 @@ pub(crate) struct Outcome {
     pub(crate) title: String,
     pub(crate) place: Place,
     pub(crate) point: Option<Point>,
+    pub(crate) rounds: Rounds,
     /// What is shown of it.
     pub(crate) measures: Vec<Measure>,
     pub(crate) contenders: Vec<Measured>,
@@ -47,10 +49,10 @@ impl Outcome {
     }
 }
 
-/// Judges a goal of the first of the contenders.
+/// Judges a goal.
 pub(crate) fn judge(goal: &Goal, contenders: &[Measured]) -> Judged {
     let measure = goal.measure;
-    let ours = contenders.first().map_or(&[][..], |ours| &ours.samples);
+    let ours = contenders.iter().find(|who| who.contender == goal.whose).map_or(&[][..], |ours| &ours.samples);
     let median = |who: &Measured| Spread::of_samples(measure, &who.samples).map(|spread| spread.median);
     let best = contenders
         .iter()
@@ -86,6 +88,7 @@ impl Bound {
 
 #[cfg(test)]
 mod tests {
+    use super::super::row::at_least;
     use super::*;
 
     fn served(contender: Contender, rate: u64) -> Measured {
@@ -95,8 +98,8 @@ mod tests {
 
     #[test]
     fn a_goal_is_judged_against_the_best_peer_that_is_there() {
-        let peers = vec![Contender::NbdkitFile, Contender::NbdServer, Contender::QemuNbdUring];
-        let goal = Goal { measure: Measure::Rate, peers, bound: Bound::AtLeast(1.2) };
+        let peers = [Contender::NbdkitFile, Contender::NbdServer, Contender::QemuNbdUring];
+        let goal = at_least(Measure::Rate, 1.2, &peers);
         let here =
             [served(Contender::Ours, 300), served(Contender::NbdkitFile, 100), served(Contender::NbdServer, 200)];
         let judged = judge(&goal, &here);
@@ -106,7 +109,19 @@ mod tests {
 
     #[test]
     fn without_a_peer_nothing_is_met() {
-        let goal = Goal { measure: Measure::Rate, peers: vec![Contender::NbdServer], bound: Bound::AtLeast(1.2) };
+        let goal = at_least(Measure::Rate, 1.2, &[Contender::NbdServer]);
         assert_eq!(judge(&goal, &[served(Contender::Ours, 300)]).met, None);
+    }
+
+    #[test]
+    fn a_goal_is_judged_for_the_one_of_ours_that_it_is_about() {
+        let here =
+            [served(Contender::Ours, 100), served(Contender::OursUnflushed, 300), served(Contender::CpAuto, 200)];
+        let goal = at_least(Measure::Rate, 1.2, &[Contender::CpAuto]);
+        assert_eq!(judge(&goal, &here).met, Some(false));
+        let goal = goal.met_by(Contender::OursUnflushed);
+        assert_eq!(judge(&goal, &here).met, Some(true));
+        assert_eq!(judge(&goal, &here[..1]).met, None);
+        assert_eq!(goal.in_words(), "sparsedisk --no-flush: operations per second at least 1.20");
     }
 }

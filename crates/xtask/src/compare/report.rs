@@ -9,7 +9,8 @@ use super::series::Growth;
 /// A row for the terminal.
 pub(crate) fn page(outcome: &Outcome) -> String {
     let measures = &outcome.measures;
-    let mut page = format!("\n{} ({})\n{:<32}", outcome.title, outcome.name, "");
+    let fewer = outcome.rounds.if_fewer().map_or_else(String::new, |fewer| format!(", {fewer}"));
+    let mut page = format!("\n{} ({}){fewer}\n{:<32}", outcome.title, outcome.name, "");
     for measure in measures {
         let _ = write!(page, "{:>22}", measure.heading());
     }
@@ -53,14 +54,13 @@ pub(crate) fn growth(growth: &[Growth]) -> String {
 
 /// `CPU per operation at most 0.40 of nbdkit file: 0.44 (0.41 to 0.47), missed`
 fn goal(judged: &Judged) -> String {
-    let bound = judged.goal.bound.in_words();
     let peers: Vec<_> = judged.goal.peers.iter().map(|peer| peer.name()).collect();
     let of = match judged.against {
         Some(peer) => format!(" of {}", peer.name()),
         None if peers.is_empty() => String::new(),
         None => format!(" of {}", peers.join(", ")),
     };
-    format!("{} {bound}{of}: {}", judged.goal.measure.in_words(), reached(judged))
+    format!("{}{of}: {}", judged.goal.in_words(), reached(judged))
 }
 
 /// `0.44 (0.41 to 0.47), missed`

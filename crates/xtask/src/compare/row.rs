@@ -14,7 +14,7 @@ pub(crate) struct Row {
     pub(crate) title: String,
     pub(crate) place: Place,
     pub(crate) work: Work,
-    /// Who does it; the first is what the goals are about.
+    /// Who does it; the first is ours as it comes.
     pub(crate) contenders: Vec<Contender>,
     pub(crate) goals: Vec<Goal>,
     /// Where a row is part of a series.
@@ -65,6 +65,16 @@ pub(crate) enum Zeroes {
 }
 
 impl Work {
+    /// The file that all of the row's contenders work on, one after the other.
+    pub(crate) fn shared_file(self) -> Option<Fixture> {
+        match self {
+            Self::Serve(fixture, _) | Self::Idle(fixture, _) | Self::Copy(fixture, _) | Self::Map(fixture) => {
+                Some(fixture)
+            }
+            Self::Trim(_) | Self::Create { .. } => None,
+        }
+    }
+
     /// Whether something is left that the system still has to write.
     pub(crate) fn changes_files(self) -> bool {
         match self {
@@ -194,9 +204,24 @@ impl Series {
 /// What is to be reached: a bound of ours divided by the best of `peers`, or of our value itself where there are none.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Goal {
+    /// Which of ours.
+    pub(crate) whose: Contender,
     pub(crate) measure: Measure,
     pub(crate) peers: Vec<Contender>,
     pub(crate) bound: Bound,
+}
+
+impl Goal {
+    /// The same goal for another of ours.
+    pub(crate) fn met_by(self, whose: Contender) -> Self {
+        Self { whose, ..self }
+    }
+
+    /// `wall at most 0.60`, and whose if not that of the first.
+    pub(crate) fn in_words(&self) -> String {
+        let goal = format!("{} {}", self.measure.in_words(), self.bound.in_words());
+        if self.whose == Contender::Ours { goal } else { format!("{}: {goal}", self.whose.name()) }
+    }
 }
 
 /// Where a goal begins.
@@ -217,9 +242,9 @@ impl Bound {
 }
 
 pub(crate) fn at_most(measure: Measure, most: f64, peers: &[Contender]) -> Goal {
-    Goal { measure, peers: peers.to_vec(), bound: Bound::AtMost(most) }
+    Goal { whose: Contender::Ours, measure, peers: peers.to_vec(), bound: Bound::AtMost(most) }
 }
 
 pub(crate) fn at_least(measure: Measure, least: f64, peers: &[Contender]) -> Goal {
-    Goal { measure, peers: peers.to_vec(), bound: Bound::AtLeast(least) }
+    Goal { whose: Contender::Ours, measure, peers: peers.to_vec(), bound: Bound::AtLeast(least) }
 }

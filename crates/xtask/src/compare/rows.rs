@@ -133,18 +133,25 @@ fn served(sizes: &Sizes, place: Place) -> Vec<Row> {
 }
 
 fn tools(sizes: &Sizes, place: Place) -> Vec<Row> {
-    let row = |name: &str, title: &str, work, peers: &[Contender], goals| Row {
+    let row = |name: &str, title: &str, work, others: &[Contender], goals| Row {
         name: format!("{name}-{}", place.name()),
         title: format!("{title}, {}", place.name()),
         place,
         work,
-        contenders: [Ours].iter().chain(peers).copied().collect(),
+        contenders: [Ours].iter().chain(others).copied().collect(),
         goals,
         point: None,
     };
     let bounded = || at_most(PeakRss, TOOL_MEMORY, &[]);
-    let copied = |peers: &[Contender]| vec![at_most(Wall, 0.60, peers), at_most(Flushed, 0.60, peers), bounded()];
+    // In memory there is nothing to flush.
+    let flushes = place == Place::Disk;
+    let copied = |peers: &[Contender]| {
+        let unflushed = flushes.then(|| at_most(Wall, 0.60, peers).met_by(OursUnflushed));
+        let ours = [at_most(Wall, 0.60, peers), at_most(Flushed, 0.60, peers), bounded()];
+        unflushed.into_iter().chain(ours).collect()
+    };
     let cp = [CpAuto, CpAlways];
+    let copiers: Vec<_> = flushes.then_some(OursUnflushed).into_iter().chain(cp).collect();
     let fallocate = [Fallocate];
     let mut rows = vec![
         row(
@@ -154,16 +161,16 @@ fn tools(sizes: &Sizes, place: Place) -> Vec<Row> {
             &fallocate,
             vec![at_most(Wall, 0.25, &fallocate), at_most(Flushed, 0.25, &fallocate), bounded()],
         ),
-        row("copy-c1", "copy of c1", Work::Copy(sizes.c1, Zeroes::Kept), &cp, copied(&cp)),
+        row("copy-c1", "copy of c1", Work::Copy(sizes.c1, Zeroes::Kept), &copiers, copied(&cp)),
         row(
             "copy-c2",
             "copy of c2, zeroes become holes",
             Work::Copy(sizes.c2, Zeroes::Detected),
-            &cp,
+            &copiers,
             // The other one copies the zeroes.
             copied(&[CpAlways]),
         ),
-        row("copy-c4", "copy of c4", Work::Copy(sizes.c4, Zeroes::Kept), &cp, copied(&cp)),
+        row("copy-c4", "copy of c4", Work::Copy(sizes.c4, Zeroes::Kept), &copiers, copied(&cp)),
     ];
     // tmpfs tells nobody of its extents.
     if place == Place::Disk {
@@ -246,6 +253,8 @@ mod tests {
             for row in &rows {
                 let peers = row.goals.iter().flat_map(|goal| &goal.peers);
                 assert!(peers.clone().all(|peer| row.contenders.contains(peer)), "{}", row.name);
+                let whose = row.goals.iter().map(|goal| goal.whose);
+                assert!(whose.clone().all(|who| who.is_ours() && row.contenders.contains(&who)), "{}", row.name);
                 assert_eq!(row.contenders[0], Ours, "{}", row.name);
             }
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tempfile::TempDir;
@@ -15,6 +15,7 @@ use super::contender::{Contender, find};
 use super::fixture::{self, Fixture};
 use super::idle;
 use super::outcome::{Measured, Outcome, judge};
+use super::rounds::Rounds;
 use super::row::{Place, Row, Work};
 use super::sample::Sample;
 use super::serve::Client;
@@ -30,6 +31,8 @@ pub(crate) struct Scale {
     pub(crate) tool_rounds: usize,
     /// How long a load lasts: many short turns tell more than few long ones where something else comes and goes.
     pub(crate) runtime: Duration,
+    /// How long the rounds of a row may take together: see [`Rounds::that_fit`].
+    pub(crate) budget: Duration,
     pub(crate) quick: bool,
 }
 
@@ -71,18 +74,20 @@ impl Runner {
         if matches!(row.work, Work::Serve(..)) && find("fio").is_none() {
             measured.iter_mut().for_each(|who| who.missing = Some("there is no fio to ask it".into()));
         }
-        // A first round warms caches and clocks up, and is not counted.
-        let rounds = if matches!(row.work, Work::Serve(..)) { self.scale.rounds } else { self.scale.tool_rounds };
-        for round in 0..=rounds {
-            for turn in turns(round, measured.len()) {
-                let who = &mut measured[turn];
-                if who.missing.is_none() {
-                    let result = self.measure(row, who.contender, round == 0);
-                    // Then the failure is nobody's.
-                    self.go_on()?;
-                    keep(who, round, result)?;
-                }
-            }
+        // Making it is nobody's time.
+        if let Some(fixture) = row.work.shared_file().filter(|_| measured.iter().any(|who| who.missing.is_none())) {
+            self.file(row.place, fixture)?;
+        }
+        // A first round warms caches and clocks up, and is not counted. It tells how long the others will take.
+        let began = Instant::now();
+        self.round(row, 0, &mut measured)?;
+        let wanted = if matches!(row.work, Work::Serve(..)) { self.scale.rounds } else { self.scale.tool_rounds };
+        let rounds = Rounds::that_fit(wanted, self.scale.budget, began.elapsed());
+        if let Some(fewer) = rounds.if_fewer() {
+            eprintln!("  {fewer}: one takes {:.0} s", began.elapsed().as_secs_f64());
+        }
+        for round in 1..=rounds.run {
+            self.round(row, round, &mut measured)?;
         }
         let goals = row.goals.iter().map(|goal| judge(goal, &measured)).collect();
         Ok(Outcome {
@@ -90,12 +95,28 @@ impl Runner {
             title: row.title.clone(),
             place: row.place,
             point: row.point,
+            rounds,
             measures: row.work.measures(),
             contenders: measured,
             goals,
         })
     }
 
+    /// Everybody's turn.
+    fn round(&mut self, row: &Row, round: usize, measured: &mut [Measured]) -> Result<()> {
+        for turn in turns(round, measured.len()) {
+            let who = &mut measured[turn];
+            if who.missing.is_none() {
+                let result = self.measure(row, who.contender, round == 0);
+                // Then the failure is nobody's.
+                self.go_on()?;
+                keep(who, round, result)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One turn. What it made is removed afterwards, which is not measured.
     fn measure(&mut self, row: &Row, contender: Contender, is_first: bool) -> io::Result<Sample> {
         let program = self.program(contender).map_err(io::Error::other)?;
         let result = self.directory(row.place).join("result.img");

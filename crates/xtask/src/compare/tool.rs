@@ -30,9 +30,10 @@ pub(crate) fn measure(
             command.arg("--dig-holes").arg(source);
             Some(source)
         }
-        (Work::Copy(_, zeroes), Contender::Ours) => {
+        (Work::Copy(_, zeroes), Contender::Ours | Contender::OursUnflushed) => {
             command.args(["copy", "--quiet"]).arg(source).arg(result);
             command.args((zeroes == Zeroes::Detected).then_some("--detect-zeroes"));
+            command.args((contender == Contender::OursUnflushed).then_some("--no-flush"));
             Some(result)
         }
         (Work::Copy(..), Contender::CpAuto | Contender::CpAlways) => {

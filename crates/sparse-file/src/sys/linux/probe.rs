@@ -54,13 +54,13 @@ fn fill(scratch: &File, len_bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Whether lengthening a new, empty file leaves a hole, found by doing so. The file is empty again afterwards.
+/// Whether lengthening a new, empty file leaves a hole, found by doing so. The file stays lengthened, for the caller to give it
+/// its own length: one that was ever shortened to nothing is written out by ext4 when it is closed, and so far the closing waits.
 pub(crate) fn leaves_holes(file: &File) -> io::Result<bool> {
     let empty = allocated_bytes(file)?;
     let probe_bytes = HOLE_BYTES.min(max_file_bytes(file));
     super::set_len(file, probe_bytes)?;
     let lengthened = allocated_bytes(file)?;
-    super::set_len(file, 0)?;
     Ok(lengthened.saturating_sub(empty) < probe_bytes / 2)
 }
 
