@@ -42,6 +42,7 @@ pub fn occupant(path: &Path) -> Occupant {
 }
 
 /// The file of a socket we made. Removed when this is dropped, if it is still the same.
+#[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
     /// Itself, so that its inode number belongs to no other file meanwhile.
@@ -52,14 +53,6 @@ impl SocketFile {
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
         let file = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { path: path.into(), file })
-    }
-
-    /// Makes it its user's only, where it is not.
-    pub(crate) fn restrict(&self) -> io::Result<()> {
-        if rustix::fs::fstat(&self.file)?.st_mode & 0o177 != 0 {
-            rustix::fs::chmod(&self.path, Mode::RUSR | Mode::WUSR)?;
-        }
-        Ok(())
     }
 }
 
