@@ -15,7 +15,7 @@
 //! - What stands at the path is never overwritten. Only if asked, a socket that nobody answers on, as a killed server
 //!   leaves it, is replaced.
 //! - At the end the socket is removed only if it is still ours. What was put in its place stays.
-//! - [`Wake::wake`] is not lost: [`Listener::accept`] that waits returns, and so does every later one.
+//! - `Wake::wake` is not lost: `Listener::accept` that waits returns, and so does every later one.
 //!
 //! On a system without UNIX sockets there is nothing here.
 #![cfg(unix)]
