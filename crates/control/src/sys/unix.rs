@@ -1,117 +1,50 @@
-//! UNIX sockets through `std` and `rustix`.
+//! UNIX sockets through `std` and `rustix`; how to listen is in `listening`.
 
 use std::io::{self, ErrorKind as IoKind, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use disk_types::{Error, ErrorKind, Result};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use rustix::process::Uid;
 
 use super::Peer;
 
-const BACKLOG: i32 = 16;
+pub(crate) use listening::Wake;
 
-/// A socket that listens, and the file it stands for.
-pub(crate) struct Listener {
-    socket: UnixListener,
-    woken: UnixStream,
-    /// Removed when this is dropped.
-    _file: SocketFile,
-}
-
-/// What makes [`Listener::accept`] return.
-pub(crate) struct Wake(UnixStream);
-
-impl Wake {
-    /// From now on, and for ever.
-    pub(crate) fn wake(&self) {
-        // It fails only once the pipe is full of earlier calls, or the listener is gone.
-        let _ = (&self.0).write(&[1]);
-    }
-}
+/// A socket that listens, and the file it stands for, which is removed when this is dropped.
+pub(crate) struct Listener(listening::Listener);
 
 impl Listener {
     /// Listens at `path` with mode 0600. A socket there that nobody answers on is replaced.
     pub(crate) fn bind(path: &Path) -> Result<(Self, Wake)> {
-        let io = |source: io::Error| Error::from_io("listen", source).at_path(path.display());
-        let name = SocketAddrUnix::new(path).map_err(|source| match source {
-            Errno::NAMETOOLONG => Error::new(ErrorKind::TooLarge, "listen")
-                .at_path(path.display())
+        let failed = |source: io::Error| match source.kind() {
+            IoKind::InvalidFilename => Error::new(ErrorKind::TooLarge, "listen")
                 .because("the path is longer than that of a socket may be")
                 .advise("serve the image under a shorter path, or from its own directory"),
-            source => io(source.into()),
-        })?;
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .map_err(|source| io(source.into()))?;
-        // Linux gives the file the mode of the unbound socket. Elsewhere peers are still asked who they are.
-        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|source| io(source.into()))?;
-        let mut bound = rustix::net::bind(&socket, &name);
-        if bound == Err(Errno::ADDRINUSE) && is_stale(path) {
-            tracing::info!(path = %path.display(), "replacing a socket whose server is gone");
-            std::fs::remove_file(path).map_err(io)?;
-            bound = rustix::net::bind(&socket, &name);
-        }
-        bound.map_err(|source| match source {
-            Errno::ADDRINUSE => Error::new(ErrorKind::AlreadyExists, "listen")
-                .at_path(path.display())
+            IoKind::AddrInUse => Error::new(ErrorKind::AlreadyExists, "listen")
                 .because("something that is not ours stands there")
                 .advise("move it away if the server is to be asked there"),
-            source => io(source.into()),
-        })?;
-        let file = SocketFile::new(path).map_err(io)?;
-        rustix::net::listen(&socket, BACKLOG).map_err(|source| io(source.into()))?;
-        let socket = UnixListener::from(socket);
-        // A client may be gone again between `poll` and `accept`, which must not wait for the next one then.
-        socket.set_nonblocking(true).map_err(io)?;
-        let (woken, wake) = UnixStream::pair().map_err(io)?;
-        wake.set_nonblocking(true).map_err(io)?;
-        Ok((Self { socket, woken, _file: file }, Wake(wake)))
+            _ => Error::from_io("listen", source),
+        };
+        let (listener, wake) =
+            listening::Listener::bind(path, true).map_err(|source| failed(source).at_path(path.display()))?;
+        Ok((Self(listener), wake))
     }
 
     /// Waits for the next client; `None` once woken.
     pub(crate) fn accept(&self) -> io::Result<Option<Socket>> {
-        loop {
-            let mut events = [PollFd::new(&self.woken, PollFlags::IN), PollFd::new(&self.socket, PollFlags::IN)];
-            match rustix::event::poll(&mut events, None) {
-                Ok(_) => {}
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            }
-            if !events[0].revents().is_empty() {
-                return Ok(None);
-            }
-            match self.socket.accept() {
-                Ok((socket, _)) => {
-                    socket.set_nonblocking(false)?;
-                    return Ok(Some(Socket(socket)));
-                }
-                Err(error)
-                    if matches!(error.kind(), IoKind::WouldBlock | IoKind::Interrupted | IoKind::ConnectionAborted) => {
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        Ok(self.0.accept()?.map(|client| Socket(client.into())))
     }
 
     /// Waits a little, unless woken, after an error that has no event of its own to wait for.
     pub(crate) fn pause(&self) {
-        let mut events = [PollFd::new(&self.woken, PollFlags::IN)];
-        let _ = rustix::event::poll(&mut events, Some(&Timespec { tv_sec: 0, tv_nsec: 100_000_000 }));
+        self.0.pause();
     }
-}
-
-/// Whether a socket stands at `path` that nobody answers on.
-fn is_stale(path: &Path) -> bool {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    is_socket && connect(path, Duration::from_millis(1)).is_err_and(|error| error.kind() == IoKind::ConnectionRefused)
 }
 
 /// Connects to whoever listens at `path`. [`IoKind::WouldBlock`] where too many wait there already, and none is let in
@@ -122,35 +55,6 @@ fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, None)?;
     Ok(socket.into())
-}
-
-/// The file of a socket we made. Removed when this is dropped, if it is still the same.
-struct SocketFile {
-    path: PathBuf,
-    /// Itself, so that its inode number belongs to no other file meanwhile.
-    file: OwnedFd,
-}
-
-impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        let file = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { path: path.into(), file })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Somebody may have removed it and put another there: that one is not ours.
-        let ours = match (rustix::fs::fstat(&self.file), rustix::fs::lstat(&self.path)) {
-            (Ok(ours), Ok(there)) => (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino),
-            _ => false,
-        };
-        if !ours {
-            tracing::debug!(path = %self.path.display(), "the socket is no longer ours; left as it is");
-        } else if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "the socket could not be removed");
-        }
-    }
 }
 
 /// One end of a conversation.

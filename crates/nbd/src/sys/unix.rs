@@ -1,4 +1,4 @@
-//! UNIX sockets and TCP through `std` and `rustix`.
+//! UNIX sockets and TCP through `std` and `rustix`; how to listen is in `listening`.
 
 mod file_pipe;
 
@@ -7,23 +7,21 @@ use std::io::{self, ErrorKind as IoKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use block_device::{Error, ErrorKind, Result};
 use linux_raw_sys::ioctl::TIOCOUTQ;
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Mode, OFlags};
+use listening::Occupant;
 use rustix::ioctl::Getter;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::listen::Address;
 
 pub(crate) use file_pipe::FilePipe;
+pub(crate) use listening::Wake;
 
-const BACKLOG: i32 = 128;
 /// The first descriptor passed on by systemd.
 const FIRST_INHERITED: i32 = 3;
 /// What we ask the kernel to hold of replies on their way; it grants what its limits allow.
@@ -32,76 +30,32 @@ const SEND_BUFFER_BYTES: usize = 1 << 20;
 /// Whether [`Listener::bind_unix`] works here.
 pub(crate) const HAS_UNIX_SOCKETS: bool = true;
 
-/// A socket that listens, and the file it stands for.
+/// A socket that listens, and the file it stands for, which is removed when this is dropped if we made it.
 pub(crate) struct Listener {
-    /// `None` once it is closed.
-    socket: Option<Listening>,
+    listener: listening::Listener,
     address: Address,
-    woken: UnixStream,
-    /// Removed when this is dropped.
-    _file: Option<SocketFile>,
-}
-
-enum Listening {
-    Unix(UnixListener),
-    Tcp(TcpListener),
-}
-
-/// What makes [`Listener::accept`] return.
-pub(crate) struct Wake(UnixStream);
-
-impl Wake {
-    /// From now on, and for ever.
-    pub(crate) fn wake(&self) {
-        // It fails only once the pipe is full of earlier calls, or the listener is gone.
-        let _ = (&self.0).write(&[1]);
-    }
 }
 
 impl Listener {
     /// Listens at `path`, absolute, where nothing may stand, with mode 0600. If asked, what a dead server left there is
     /// replaced.
     pub(crate) fn bind_unix(path: &Path, address: Address, replace_stale: bool) -> Result<(Self, Wake)> {
-        let failed = |error: Error| error.at_path(path.display());
-        let io = |source: io::Error| failed(Error::from_io("use to listen", source));
-        let name = SocketAddrUnix::new(path).map_err(|source| match source {
-            rustix::io::Errno::NAMETOOLONG => failed(
-                Error::new(ErrorKind::TooLarge, "use to listen")
-                    .because(format!(
-                        "the path of a socket may have 107 bytes on this system, and this one has {}",
-                        path.as_os_str().len()
-                    ))
-                    .advise("use a shorter path, such as one under /run or /tmp"),
-            ),
-            source => io(source.into()),
-        })?;
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .map_err(|source| io(source.into()))?;
-        // Linux gives the file the mode of the unbound socket: there is no moment in which it is open to others, and
-        // the process's umask, which other threads use too, stays as it is.
-        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|source| io(source.into()))?;
-        let mut bound = rustix::net::bind(&socket, &name);
-        if bound == Err(rustix::io::Errno::ADDRINUSE) && replace_stale && is_stale(path) {
-            tracing::info!(path = %path.display(), "replacing a socket whose server is gone");
-            std::fs::remove_file(path).map_err(io)?;
-            bound = rustix::net::bind(&socket, &name);
-        }
-        bound.map_err(|source| match source {
-            rustix::io::Errno::ADDRINUSE => failed(occupied(path)),
-            rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR => failed(
-                Error::new(ErrorKind::NotFound, "use to listen")
-                    .because("its directory does not exist")
-                    .advise("create the directory first"),
-            ),
-            source => io(source.into()),
-        })?;
-        let file = SocketFile::new(path).map_err(io)?;
-        if std::fs::symlink_metadata(path).map_err(io)?.mode() & 0o177 != 0 {
-            // Another system than Linux. Nobody can connect before `listen` either.
-            rustix::fs::chmod(path, Mode::RUSR | Mode::WUSR).map_err(|source| io(source.into()))?;
-        }
-        rustix::net::listen(&socket, BACKLOG).map_err(|source| io(source.into()))?;
-        Self::new(Listening::Unix(socket.into()), address, Some(file)).map_err(io)
+        let failed = |source: io::Error| match source.kind() {
+            IoKind::InvalidFilename => Error::new(ErrorKind::TooLarge, "use to listen")
+                .because(format!(
+                    "the path of a socket may have 107 bytes on this system, and this one has {}",
+                    path.as_os_str().len()
+                ))
+                .advise("use a shorter path, such as one under /run or /tmp"),
+            IoKind::AddrInUse => occupied(path),
+            IoKind::NotFound | IoKind::NotADirectory => Error::new(ErrorKind::NotFound, "use to listen")
+                .because("its directory does not exist")
+                .advise("create the directory first"),
+            _ => Error::from_io("use to listen", source),
+        };
+        let (listener, wake) =
+            listening::Listener::bind(path, replace_stale).map_err(|source| failed(source).at_path(path.display()))?;
+        Ok((Self { listener, address }, wake))
     }
 
     /// Listens on a TCP address.
@@ -109,7 +63,7 @@ impl Listener {
         let failed = |source| Error::from_io("use to listen", source).at_path(address);
         let socket = TcpListener::bind(address).map_err(failed)?;
         let address = Address::Tcp(socket.local_addr().map_err(failed)?);
-        Self::new(Listening::Tcp(socket), address, None).map_err(failed)
+        Self::on(socket, address).map_err(failed)
     }
 
     /// Takes the one listening socket passed on by systemd's protocol: LISTEN_PID is us, LISTEN_FDS is 1, descriptor 3.
@@ -127,27 +81,20 @@ impl Listener {
                 let socket = UnixListener::from(socket);
                 let address = socket.local_addr().map_err(failed)?;
                 let path = address.as_pathname().ok_or_else(|| wrong("it has no path"))?.to_path_buf();
-                // The file is whose who made it: it stays.
-                Self::new(Listening::Unix(socket), Address::Unix(path), None).map_err(failed)
+                Self::on(socket, Address::Unix(path)).map_err(failed)
             }
             AddressFamily::INET | AddressFamily::INET6 => {
                 let socket = TcpListener::from(socket);
                 let address = Address::Tcp(socket.local_addr().map_err(failed)?);
-                Self::new(Listening::Tcp(socket), address, None).map_err(failed)
+                Self::on(socket, address).map_err(failed)
             }
             _ => Err(wrong("it is neither a UNIX socket nor TCP")),
         }
     }
 
-    fn new(socket: Listening, address: Address, file: Option<SocketFile>) -> io::Result<(Self, Wake)> {
-        // A client may be gone again between `poll` and `accept`, which must not wait for the next one then.
-        match &socket {
-            Listening::Unix(socket) => socket.set_nonblocking(true)?,
-            Listening::Tcp(socket) => socket.set_nonblocking(true)?,
-        }
-        let (woken, wake) = UnixStream::pair()?;
-        wake.set_nonblocking(true)?;
-        Ok((Self { socket: Some(socket), address, woken, _file: file }, Wake(wake)))
+    fn on(socket: impl Into<OwnedFd>, address: Address) -> io::Result<(Self, Wake)> {
+        let (listener, wake) = listening::Listener::on(socket)?;
+        Ok((Self { listener, address }, wake))
     }
 
     /// Where it listens.
@@ -157,49 +104,22 @@ impl Listener {
 
     /// Waits for the next client; `None` once woken, or closed.
     pub(crate) fn accept(&self) -> io::Result<Option<Socket>> {
-        let Some(listening) = &self.socket else { return Ok(None) };
-        loop {
-            let mut events = [PollFd::new(&self.woken, PollFlags::IN), PollFd::new(listening, PollFlags::IN)];
-            match rustix::event::poll(&mut events, None) {
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            }
-            if !events[0].revents().is_empty() {
-                return Ok(None);
-            }
-            let accepted = match listening {
-                Listening::Unix(socket) => socket.accept().map(|(stream, _)| Socket::Unix(stream)),
-                Listening::Tcp(socket) => socket.accept().map(|(stream, _)| Socket::Tcp(stream)),
-            };
-            match accepted {
-                Ok(socket) => return socket.prepared().map(Some),
-                Err(error)
-                    if matches!(error.kind(), IoKind::WouldBlock | IoKind::Interrupted | IoKind::ConnectionAborted) => {
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let Some(client) = self.listener.accept()? else { return Ok(None) };
+        let socket = match self.address {
+            Address::Unix(_) => Socket::Unix(client.into()),
+            Address::Tcp(_) => Socket::Tcp(client.into()),
+        };
+        socket.prepared().map(Some)
     }
 
     /// Waits a little, unless woken, after an error that has no event of its own to wait for.
     pub(crate) fn pause(&self) {
-        let mut events = [PollFd::new(&self.woken, PollFlags::IN)];
-        let _ = rustix::event::poll(&mut events, Some(&Timespec { tv_sec: 0, tv_nsec: 100_000_000 }));
+        self.listener.pause();
     }
 
     /// Refuses further clients. The file of the socket stays until this is dropped.
     pub(crate) fn close(&mut self) {
-        self.socket = None;
-    }
-}
-
-impl AsFd for Listening {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Unix(socket) => socket.as_fd(),
-            Self::Tcp(socket) => socket.as_fd(),
-        }
+        self.listener.close();
     }
 }
 
@@ -218,63 +138,15 @@ pub(crate) fn host_name() -> Option<String> {
 /// Why a socket cannot be bound at a path where something stands.
 fn occupied(path: &Path) -> Error {
     let error = Error::new(ErrorKind::AlreadyExists, "use to listen");
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.file_type().is_socket() => match answers(path) {
-            Ok(()) => {
-                error.because("a server listens there already").advise("stop that server, or choose another path")
-            }
-            Err(rustix::io::Errno::CONNREFUSED) => error
-                .because("a socket stands there that nobody answers on; its server is gone")
-                .advise("delete it if it is yours, or choose another path"),
-            Err(_) => error.because("a socket stands there").advise("choose another path"),
-        },
-        _ => error.because("something that is not a socket stands there").advise("choose another path"),
-    }
-}
-
-/// Whether a socket stands at `path` that nobody answers on.
-fn is_stale(path: &Path) -> bool {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    is_socket && answers(path) == Err(rustix::io::Errno::CONNREFUSED)
-}
-
-/// Whether somebody listens on the socket at `path`.
-fn answers(path: &Path) -> rustix::io::Result<()> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
-        // The queue is full: somebody listens, and is busy.
-        Ok(()) | Err(rustix::io::Errno::AGAIN) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// The file of a UNIX socket we made. Removed when this is dropped, if it is still the same.
-struct SocketFile {
-    path: PathBuf,
-    /// Itself, so that its inode number belongs to no other file meanwhile.
-    file: OwnedFd,
-}
-
-impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        let file = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { path: path.into(), file })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Somebody may have removed it and put another there: that one is not ours.
-        let ours = match (rustix::fs::fstat(&self.file), rustix::fs::lstat(&self.path)) {
-            (Ok(ours), Ok(there)) => (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino),
-            _ => false,
-        };
-        if !ours {
-            tracing::debug!(path = %self.path.display(), "the socket is no longer ours; left as it is");
-        } else if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "the socket could not be removed");
+    match listening::occupant(path) {
+        Occupant::Server => {
+            error.because("a server listens there already").advise("stop that server, or choose another path")
         }
+        Occupant::Stale => error
+            .because("a socket stands there that nobody answers on; its server is gone")
+            .advise("delete it if it is yours, or choose another path"),
+        Occupant::Socket => error.because("a socket stands there").advise("choose another path"),
+        Occupant::Other => error.because("something that is not a socket stands there").advise("choose another path"),
     }
 }
 
@@ -287,19 +159,18 @@ pub(crate) enum Socket {
 impl Socket {
     fn prepared(self) -> io::Result<Self> {
         match &self {
-            Self::Unix(socket) => socket.set_nonblocking(false)?,
+            Self::Unix(socket) => {
+                if sockopt::set_socket_send_buffer_size_force(socket, SEND_BUFFER_BYTES).is_err() {
+                    // Without the privilege to exceed the system's limit, up to that limit; smaller works as well, only
+                    // slower.
+                    let _ = sockopt::set_socket_send_buffer_size(socket, SEND_BUFFER_BYTES);
+                }
+            }
             Self::Tcp(socket) => {
-                socket.set_nonblocking(false)?;
                 socket.set_nodelay(true)?;
                 // A remote machine that vanished would keep its place for ever.
                 sockopt::set_socket_keepalive(socket, true)?;
             }
-        }
-        if matches!(self, Self::Unix(_))
-            && sockopt::set_socket_send_buffer_size_force(&self, SEND_BUFFER_BYTES).is_err()
-        {
-            // Without the privilege to exceed the system's limit, up to that limit; smaller works as well, only slower.
-            let _ = sockopt::set_socket_send_buffer_size(&self, SEND_BUFFER_BYTES);
         }
         Ok(self)
     }
