@@ -21,8 +21,8 @@ const MOST_WAITING: usize = 128;
 
 /// The way out to one client, for several threads.
 pub(crate) struct Outlet<'a> {
-    socket: &'a Socket,
-    ending: &'a Ending,
+    pub(crate) socket: &'a Socket,
+    pub(crate) ending: &'a Ending,
     /// Held by the one who sends: replies are not mixed.
     turn: Mutex<()>,
     /// Replies from the background that nobody has sent yet.

@@ -108,8 +108,8 @@ fn transmit(
     let outlet = Outlet::new(socket, ending);
     thread::scope(|scope| {
         let background = Background::new(scope, &outlet, transmission);
-        let mut replies = Replies::new(Outgoing { socket, outlet: &outlet, pipe: Pipe::NotYet, background });
-        let closing = take_turns(socket, transmission, limits, ending, received, &outlet, &mut replies);
+        let mut replies = Replies::new(Outgoing { outlet: &outlet, pipe: Pipe::NotYet, background });
+        let closing = take_turns(&outlet, transmission, limits, received, &mut replies);
         let mut counters = transmission.counters();
         counters.add(replies.into_inner().background.finish());
         (counters, closing)
@@ -118,14 +118,13 @@ fn transmit(
 
 /// Receives requests, executes them and sends the replies, in turn.
 fn take_turns(
-    mut socket: &Socket,
+    outlet: &Outlet<'_>,
     transmission: &mut Transmission,
     limits: Limits,
-    ending: &Ending,
     received: &mut Received,
-    outlet: &Outlet<'_>,
     replies: &mut Replies<Outgoing<'_, '_, '_>>,
 ) -> io::Result<Closing> {
+    let Outlet { mut socket, ending, .. } = *outlet;
     let mut pace = Pace::new(&limits, socket);
     let mut last_round = false;
     loop {
@@ -224,7 +223,6 @@ fn late(error: io::Error) -> io::Error {
 
 /// A socket for replies, which tells once it is cut off.
 struct Outgoing<'a, 'scope, 'env> {
-    socket: &'a Socket,
     outlet: &'a Outlet<'a>,
     pipe: Pipe,
     background: Background<'scope, 'env>,
@@ -240,7 +238,8 @@ enum Pipe {
 
 impl Write for Outgoing<'_, '_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.write(bytes)
+        let mut socket = self.outlet.socket;
+        socket.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -274,7 +273,7 @@ impl ReplySink for Outgoing<'_, '_, '_> {
 
     fn send_taken(&mut self, before: &[u8]) -> io::Result<()> {
         match &mut self.pipe {
-            Pipe::Is(pipe) => pipe.send(before, self.socket),
+            Pipe::Is(pipe) => pipe.send(before, self.outlet.socket),
             Pipe::NotYet | Pipe::Never => self.write_all(before),
         }
     }
